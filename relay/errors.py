@@ -1,0 +1,196 @@
+"""Every way to fail that somebody decides on: one root, a safe message, a hint, a status, a code.
+
+`message` and `hint` are shown to people and may be logged: they never hold a submitter's bytes,
+receipt, address or file name. Edges (HTTP, argv) catch `RelayError` and nothing finer.
+"""
+
+from typing import ClassVar
+
+
+class RelayError(Exception):
+    """The root. An instance may narrow `message`; the class carries everything else."""
+
+    message: str = "Something went wrong on our side."
+    hint: ClassVar[str] = ""
+    http_status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        """Keep `message` where the class's own words are not precise enough."""
+        if message is not None:
+            self.message = message
+        super().__init__(self.message)
+
+
+# -- the submitter can mend it ---------------------------------------------------------------
+
+
+class SubmissionRefused(RelayError):
+    """Nothing was sent; the page says what to do next and keeps the submitter's text."""
+
+    message = "Your photo was not sent."
+    http_status = 400
+
+
+class PhotoMissing(SubmissionRefused):
+    message = "No photo was chosen."
+    hint = "Choose the photo, then press Send."
+
+
+class PhotoUnsupported(SubmissionRefused):
+    message = "We can't read this kind of file."
+    hint = (
+        "Send a photo as JPEG, PNG or WebP. On an iPhone: Settings, Camera, Formats, "
+        "Most Compatible, then take the photo again. On Android: open the photo, take a "
+        "screenshot of it and send the screenshot. Not a video, not a document."
+    )
+    http_status = 415
+
+
+class PhotoDamaged(SubmissionRefused):
+    message = "The photo did not arrive whole."
+    hint = "Choose it again and send it again. If that fails twice, take a new photo."
+
+
+class PhotoTooComplex(SubmissionRefused):
+    message = "This picture is too large to be opened safely."
+    hint = "Take a screenshot of the photo and send the screenshot."
+    http_status = 413
+
+
+class TooLarge(SubmissionRefused):
+    message = "This file is too large."
+    hint = "Take a screenshot of the photo and send the screenshot: it is much smaller."
+    http_status = 413
+
+
+class TooSlow(SubmissionRefused):
+    message = "The connection stopped before the photo had arrived."
+    hint = "Try again where the network is better, or send a screenshot of the photo."
+    http_status = 408
+
+
+class TextTooLong(SubmissionRefused):
+    message = "The message is too long."
+    hint = "Shorten it to 500 characters."
+
+
+class FormUnreadable(SubmissionRefused):
+    message = "The form did not arrive whole."
+    hint = "Choose the photo again and press Send once."
+
+
+class FormExpired(SubmissionRefused):
+    message = "This page was open for too long."
+    hint = "Choose the photo again and press Send: the form below is fresh."
+    http_status = 403
+
+
+class CrossSite(SubmissionRefused):
+    message = "This came from another website, so we did not accept it."
+    hint = "Open our page yourself and send the photo from there."
+    http_status = 403
+
+
+class ReceiptMistyped(SubmissionRefused):
+    message = "This is not a receipt number: a digit is missing or wrong."
+    hint = "Compare it with your note and type all 20 digits again."
+
+
+class PageMissing(SubmissionRefused):
+    message = "There is no such page."
+    hint = "Go back to the first page."
+    http_status = 404
+
+
+class MethodRefused(SubmissionRefused):
+    message = "This is not possible here."
+    hint = "Go back to the first page."
+    http_status = 405
+
+
+# -- we can't take it now; the submitter can come back -----------------------------------------
+
+
+class ComeBack(RelayError):
+    """Nothing was kept. The same submission may succeed later."""
+
+    message = "We can't take photos at the moment. Nothing was sent."
+    hint = "Keep the photo and come back in an hour."
+    http_status = 503
+
+
+class Busy(ComeBack):
+    message = "Too many people are sending at the moment. Nothing was sent."
+    hint = "Wait ten minutes and send again."
+
+
+class QueueFull(ComeBack):
+    message = "Our box is full. Nothing was sent."
+    hint = "The team empties it once a day. Come back tomorrow."
+
+
+class Closed(ComeBack):
+    message = "We are closed for the moment. Nothing was sent."
+    hint = "Come back tomorrow."
+
+
+class NotKept(ComeBack):
+    """The queue could not write: disk full, file locked, file gone."""
+
+    message = "We could not keep your photo safely, so we kept nothing."
+
+
+class ScrubFailed(RelayError):
+    """The box died, hung or gave back something that is not clean. The photo is gone."""
+
+    message = "We could not clean this photo, so we kept nothing of it."
+    hint = "Take a screenshot of the photo and send the screenshot."
+
+
+# -- operator and staff ------------------------------------------------------------------------
+
+
+class ConfigInvalid(RelayError):
+    """A configuration or key file can't be used as it stands; the message names it."""
+
+    exit_code = 2
+
+
+class NothingThere(RelayError):
+    message = "Nothing there."
+    exit_code = 10
+
+
+class LockedByColleague(RelayError):
+    message = "A colleague has this submission."
+    exit_code = 11
+    http_status = 409
+
+
+class WrongIdentity(RelayError):
+    message = "None of your identities opens this."
+    exit_code = 12
+
+
+class Corrupt(RelayError):
+    """Bytes that are not what was sealed, signed or logged. Nothing of them was written."""
+
+    message = "Damaged or altered."
+    exit_code = 13
+
+
+class UnsafePlace(RelayError):
+    message = "Others can read this place."
+    exit_code = 14
+
+
+class DeskRefused(RelayError):
+    """Unknown key, bad signature, spent nonce, unknown id: one answer for all of them."""
+
+    message = "Refused."
+    http_status = 403
+
+
+class RelayUnreachable(RelayError):
+    message = "The relay did not answer."

@@ -1,0 +1,115 @@
+"""The one kind of JPEG that may leave: known to the byte up to its picture.
+
+An allow-list in its strictest form. Of everything before the entropy-coded bytes only the width,
+the height and the quality are free; a file that differs anywhere else is refused.
+Source: ITU-T T.81 (markers; Annex K.1 and K.3, tables), JFIF 1.01, and the scaling of tables by
+quality that libjpeg introduced.
+"""
+
+import re
+import struct
+
+import piexif
+
+from relay.errors import ScrubFailed
+from relay.scrub.wire import LONG_SIDE_PX
+
+_SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+_JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+_ZIGZAG = (
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
+    13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
+    52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+)  # fmt: skip
+_LUMINANCE = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113,
+    92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
+_CHROMINANCE = (
+    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99,
+    47, 66, 99, 99, 99, 99, 99, 99, *([99] * 32),
+)  # fmt: skip
+# Four segments, luminance DC and AC, chrominance DC and AC: class and slot, codes of each length
+# from 1 to 16, symbols.
+_HUFFMAN = tuple(
+    bytes.fromhex(table)
+    for table in (
+        "00 00010501010101010100000000000000 000102030405060708090a0b",
+        "10 0002010303020403050504040000017d 01020300041105122131410613516107227114328191a1082342"
+        "b1c11552d1f02433627282090a161718191a25262728292a3435363738393a434445464748494a5354555657"
+        "58595a636465666768696a737475767778797a838485868788898a92939495969798999aa2a3a4a5a6a7a8a9"
+        "aab2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae1e2e3e4e5e6e7e8e9eaf1f2f3f4f5f6"
+        "f7f8f9fa",
+        "01 00030101010101010101010000000000 000102030405060708090a0b",
+        "11 00020102040403040705040400010277 00010203110405213106124151076171132232810814 4291a1b1"
+        "c109233352f0156272d10a162434e125f11718191a262728292a35363738393a434445464748494a53545556"
+        "5758595a636465666768696a737475767778797a82838485868788898a92939495969798999aa2a3a4a5a6a7"
+        "a8a9aab2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae2e3e4e5e6e7e8e9eaf2f3f4f5f6"
+        "f7f8f9fa",
+    )
+)
+_COMPONENTS_420 = bytes.fromhex("03 012200 021101 031101")
+_SCAN = bytes.fromhex("03 0100 0211 0311 003f00")
+_SOF0, _DHT, _DQT, _SOS = 0xC0, 0xC4, 0xDB, 0xDA
+_SIZE_AT = len(_SOI + _JFIF) + 2 * 69 + 5  # where SOF0 gives height and width
+_FIRST_DIVISOR_AT = len(_SOI + _JFIF) + 5
+_STRAY_MARKER = re.compile(rb"\xff[^\x00]")
+_SOS_MARKER = b"\xff\xda"
+_MAX_QUALITY = 100
+
+
+def _divisors(base: tuple[int, ...], quality: int) -> bytes:
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality  # noqa: PLR2004 - libjpeg's rule
+    return bytes(min(255, max(1, (base[i] * scale + 50) // 100)) for i in _ZIGZAG)
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack("!BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def expected_head(width_px: int, height_px: int, quality: int) -> bytes:
+    """Return every byte of our JPEG up to its entropy-coded picture."""
+    return b"".join(
+        [
+            _SOI,
+            _JFIF,
+            _segment(_DQT, b"\x00" + _divisors(_LUMINANCE, quality)),
+            _segment(_DQT, b"\x01" + _divisors(_CHROMINANCE, quality)),
+            _segment(_SOF0, struct.pack("!BHH", 8, height_px, width_px) + _COMPONENTS_420),
+            *(_segment(_DHT, table) for table in _HUFFMAN),
+            _segment(_SOS, _SCAN),
+        ]
+    )
+
+
+def check(untrusted_jpeg: bytes) -> tuple[int, int, int]:
+    """Return width, height (px) and quality of a JPEG that holds a picture and nothing else.
+
+    Raises:
+        ScrubFailed: anything differs from what our encoder writes. There is no fallback.
+    """
+    try:
+        height_px, width_px = struct.unpack_from("!HH", untrusted_jpeg, _SIZE_AT)
+    except struct.error:
+        raise ScrubFailed from None
+    if not (0 < width_px <= LONG_SIDE_PX and 0 < height_px <= LONG_SIDE_PX):
+        raise ScrubFailed
+    for quality in range(_MAX_QUALITY, 0, -1):
+        head = expected_head(width_px, height_px, quality)
+        if untrusted_jpeg.startswith(head):
+            break
+    else:
+        raise ScrubFailed
+    if not untrusted_jpeg.endswith(_EOI):
+        raise ScrubFailed
+    if _STRAY_MARKER.search(untrusted_jpeg, len(head), len(untrusted_jpeg) - len(_EOI)):
+        raise ScrubFailed
+    if any(piexif.load(untrusted_jpeg).values()):
+        raise ScrubFailed
+    return width_px, height_px, quality
+
+
+def count_scans(untrusted_jpeg: bytes) -> int:
+    """Return how many scans a decoder might have to go through, at most, in no time."""
+    return untrusted_jpeg.count(_SOS_MARKER)

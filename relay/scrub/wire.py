@@ -1,0 +1,45 @@
+"""What crosses the border of the box: numbers of fixed size and one JPEG. Imported on both sides."""
+
+import enum
+import struct
+
+LONG_SIDE_PX = 1600
+QUALITY = 85
+MAX_UPLOAD_BYTES = 64 << 20  # the box reads no more than this, whatever the configuration says
+
+# Request: bytes of the largest acceptable JPEG, highest quality, bytes of the photo that follows.
+REQUEST = struct.Struct("!IBI")
+# Answer: code, width and height in px, quality, what was removed (bits), bytes of JPEG to follow.
+ANSWER = struct.Struct("!BHHBHI")
+READY = b"R"
+JOB = b"J"
+
+
+class Code(enum.IntEnum):
+    """How a job ended. Anything else, and any silence, is a crash."""
+
+    CLEAN = 0
+    UNSUPPORTED = 1
+    DAMAGED = 2
+    TOO_COMPLEX = 3
+
+
+class Removed(enum.IntFlag):
+    """What a photo carried besides its picture: a closed vocabulary, never a value."""
+
+    POSITION = enum.auto()
+    TIME = enum.auto()
+    DEVICE = enum.auto()
+    SERIAL_NUMBER = enum.auto()
+    THUMBNAIL = enum.auto()
+    EDIT_HISTORY = enum.auto()
+    CONTENT_CREDENTIALS = enum.auto()
+    SECOND_PICTURE = enum.auto()
+    VIDEO = enum.auto()
+    COMMENT = enum.auto()
+    COLOUR_PROFILE = enum.auto()
+    HIDDEN_PIXELS = enum.auto()
+
+    def words(self) -> list[str]:
+        """Return the members as lower-case words, in a fixed order."""
+        return [str(flag.name).lower().replace("_", " ") for flag in Removed if flag in self]

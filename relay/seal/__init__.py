@@ -1,0 +1,1 @@
+"""Sealing: age files, recipients and identities, signatures, the constant-size envelope."""

@@ -1,0 +1,214 @@
+"""The constant-size envelope: a fixed tar of submission.json and photo.jpg, sealed with age.
+
+The layout is a contract: `age -d -i identity submission.age | tar x` opens it.
+"""
+
+import datetime as dt
+import json
+import random
+import tarfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from relay.errors import Corrupt
+from relay.seal import age
+from relay.seal.keys import (
+    ClassicIdentity,
+    ClassicRecipient,
+    HybridIdentity,
+    HybridRecipient,
+    Identity,
+)
+
+SUBMISSION_NAME = "submission.json"
+PHOTO_NAME = "photo.jpg"
+# 500 characters of up to 4 bytes, each perhaps escaped, and everything else, with room to grow.
+MAX_SUBMISSION_BYTES = 8 * 1024
+MESSAGE_CHARACTERS = 500
+_BLOCK = tarfile.BLOCKSIZE
+_END_BYTES = 2 * _BLOCK
+_POSTERS = ("general", "write-in", "handwritten", None)
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "version": int,
+    "kind": str,
+    "campaign": str,
+    "language": str,
+    "message": str,
+    "may_quote": bool,
+    "poster": (str, type(None)),
+    "may_post": bool,
+    "not_before": (str, type(None)),
+    "covers": int,
+    "visible": list,
+    "scrub": dict,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What travels beside the photo. No clock, no id, no receipt: there is no field for them."""
+
+    campaign: str
+    language: str
+    message: str
+    may_quote: bool
+    poster: Literal["general", "write-in", "handwritten"] | None
+    may_post: bool
+    not_before: dt.date | None
+    scrub: dict[str, Any]
+    kind: Literal["photo"] = "photo"
+    covers: int = 0
+    visible: tuple[tuple[int, int, int, int], ...] = ()
+    version: int = 1
+
+    def encode(self) -> bytes:
+        """Return submission.json: UTF-8, keys in the order of the contract."""
+        fields = asdict(self)
+        fields["not_before"] = self.not_before.isoformat() if self.not_before else None
+        ordered = {name: fields[name] for name in _FIELDS}
+        return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, untrusted_json: bytes) -> "Submission":
+        """Read submission.json.
+
+        Raises:
+            Corrupt: not JSON, another version, a field missing, unknown or of another type.
+        """
+        try:
+            fields = json.loads(untrusted_json)
+        except (ValueError, RecursionError):
+            raise Corrupt("submission.json is not JSON.") from None
+        if not isinstance(fields, dict) or set(fields) != set(_FIELDS):
+            raise Corrupt("submission.json has other fields than it should.")
+        for name, kind in _FIELDS.items():
+            if not isinstance(fields[name], kind) or (
+                kind is int and isinstance(fields[name], bool)
+            ):
+                raise Corrupt(f"submission.json: {name} is of the wrong type.")
+        if fields["version"] != 1 or fields["kind"] != "photo" or fields["poster"] not in _POSTERS:
+            raise Corrupt("submission.json was written by a newer or a foreign relay.")
+        if len(fields["message"]) > MESSAGE_CHARACTERS:
+            raise Corrupt("submission.json: the message is too long.")
+        try:
+            day = fields["not_before"]
+            fields["not_before"] = dt.date.fromisoformat(day) if day is not None else None
+        except ValueError:
+            raise Corrupt("submission.json: not_before is not a day.") from None
+        fields["visible"] = tuple(_box(box) for box in fields["visible"])
+        return cls(**fields)
+
+
+def _box(untrusted_box: object) -> tuple[int, int, int, int]:
+    match untrusted_box:
+        case [int(x), int(y), int(width), int(height)]:
+            return x, y, width, height
+        case _:
+            raise Corrupt("submission.json: a visible box is not four numbers.")
+
+
+def _padded(length: int) -> int:
+    return -(-length // _BLOCK) * _BLOCK
+
+
+def photo_budget(envelope_bytes: int) -> int:
+    """Return the size in bytes of the largest photo.jpg that always fits."""
+    return (
+        envelope_bytes - 2 * _BLOCK - MAX_SUBMISSION_BYTES - _END_BYTES
+    ) // _BLOCK * _BLOCK
+
+
+def pack(submission_json: bytes, photo: bytes, envelope_bytes: int) -> bytes:
+    """Return the plaintext of an envelope: a ustar archive, zero-padded to `envelope_bytes`.
+
+    Raises:
+        ValueError: it does not fit; callers keep to `photo_budget` and MAX_SUBMISSION_BYTES.
+    """
+    archive = b"".join(
+        _member(name, content)
+        for name, content in ((SUBMISSION_NAME, submission_json), (PHOTO_NAME, photo))
+    )
+    if len(archive) + _END_BYTES > envelope_bytes:
+        raise ValueError("too large for the envelope")
+    return archive.ljust(envelope_bytes, b"\0")
+
+
+def _member(name: str, content: bytes) -> bytes:
+    info = tarfile.TarInfo(name)  # uid, gid, mtime 0 and empty owner names by default
+    info.mode = 0o600
+    info.size = len(content)
+    header = info.tobuf(tarfile.USTAR_FORMAT)
+    return header + content.ljust(_padded(len(content)), b"\0")
+
+
+def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes]:
+    """Return submission.json and photo.jpg out of an envelope's plaintext.
+
+    What was read is packed again and compared, so a file name, a mode, a date, a third member or
+    a byte in the padding can't ride along.
+
+    Raises:
+        Corrupt: anything but what `pack` makes.
+    """
+    members = []
+    position = 0
+    for name in (SUBMISSION_NAME, PHOTO_NAME):
+        header = untrusted_plaintext[position : position + _BLOCK]
+        try:
+            size = tarfile.TarInfo.frombuf(header, "ascii", "strict").size
+        except (tarfile.HeaderError, UnicodeError):
+            raise Corrupt(f"There is no {name} in the envelope.") from None
+        position += _BLOCK
+        members.append(untrusted_plaintext[position : position + size])
+        position += _padded(size)
+    submission_json, photo = members
+    try:
+        is_canonical = pack(submission_json, photo, len(untrusted_plaintext)) == untrusted_plaintext
+    except ValueError:
+        is_canonical = False
+    if not is_canonical:
+        raise Corrupt("The envelope holds something that does not belong.")
+    return submission_json, photo
+
+
+def seal_envelope(
+    submission: Submission,
+    photo: bytes,
+    recipients: Sequence[HybridRecipient | ClassicRecipient],
+    *,
+    envelope_bytes: int,
+    recipient_slots: int,
+) -> bytes:
+    """Return an age file whose size and header tell nothing of what is inside or for how many.
+
+    photo: JPEG, at most `photo_budget(envelope_bytes)` bytes.
+    """
+    plaintext = pack(submission.encode(), photo, envelope_bytes)
+    return age.seal(plaintext, _fill_slots(recipients, recipient_slots))
+
+
+def _fill_slots(
+    recipients: Sequence[HybridRecipient | ClassicRecipient], slots: int
+) -> list[HybridRecipient | ClassicRecipient]:
+    """Add fresh throw-away recipients of the same kind and shuffle."""
+    if not 0 < len(recipients) <= slots:
+        raise ValueError("more recipients than slots, or none")
+    kind = HybridIdentity if isinstance(recipients[0], HybridRecipient) else ClassicIdentity
+    throw_away = [kind.generate().recipient() for _ in range(slots - len(recipients))]
+    filled = [*recipients, *throw_away]
+    random.SystemRandom().shuffle(filled)
+    return filled
+
+
+def open_envelope(
+    untrusted_file: bytes, identities: Sequence[Identity]
+) -> tuple[Submission, bytes]:
+    """Return what was sealed: the submission and the bytes of photo.jpg, still untrusted.
+
+    Raises:
+        WrongIdentity: sealed to others.
+        Corrupt: damaged, cut short, altered, or not an envelope of a relay.
+    """
+    submission_json, untrusted_photo = unpack(age.unseal(untrusted_file, identities))
+    return Submission.decode(submission_json), untrusted_photo
