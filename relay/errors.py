@@ -75,6 +75,11 @@ class TextTooLong(SubmissionRefused):
     hint = "Shorten it to 500 characters."
 
 
+class DayUnreadable(SubmissionRefused):
+    message = "We can't read the day."
+    hint = "Write it like this: 2026-03-19, or leave it empty."
+
+
 class FormUnreadable(SubmissionRefused):
     message = "The form did not arrive whole."
     hint = "Choose the photo again and press Send once."

@@ -63,7 +63,7 @@ def _parse_lines(path: Path, parse: Callable[[str], _T]) -> list[_T]:
     try:
         if path.stat().st_mode & 0o022:
             raise ConfigInvalid(f"{path}: others can write it. Run: chmod go-w {path}")
-        lines = path.read_text("ascii").splitlines()
+        lines = path.read_text("utf-8").splitlines()
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError:

@@ -1,0 +1,47 @@
+"""The command line: parse, call, print, exit.
+
+Results go to stdout, words for people to stderr. Nothing is asked when stdin is not a terminal.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import relay
+from relay.cli import desk, keys, server
+from relay.cli.printing import complain
+from relay.errors import RelayError
+
+INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="relay", description="The safe way to send a campaign photo.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"relay {relay.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    server.add_commands(commands)
+    keys.add_commands(commands)
+    desk.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (DESIGN: 0, 1, 2, 3, 10 to 14, 130)."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except RelayError as error:
+        complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        complain(RelayError(f"{error.filename or 'The system'}: {error.strerror}"))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Lay out a campaign's folder: configuration, keys, and for a demo a whole staff of one."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+from relay.cli.keys import IDENTITY_NAME, SIGNER_NAME, make_keys
+from relay.errors import ConfigInvalid
+from relay.receipt import ServiceKeys
+from relay.seal.files import write_secret
+
+CONFIG_NAME = "relay.toml"
+DESK_NAME = "desk.toml"
+
+_CONFIG = """\
+# Every setting and its default: docs/operator.md.
+campaign = "{campaign}"
+listen = "{listen}"
+"""
+_DEMO = """\
+# A demo: one person, pulled on the day itself, the desk's API on the form's listener.
+demo = true
+same_day_pull = true
+max_queued = 5000
+"""
+_DESK = """\
+relay = "http://{listen}"
+signer = "{signer}"
+identity = "{identity}"
+passphrase_file = "passphrase"
+"""
+_RECIPIENTS = "# One recipient a line (age1pq1…), as printed by: relay keys generate\n"
+_STAFF = "# One signer a line (relaysigner1…), as printed by: relay keys generate\n"
+
+
+def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) -> None:
+    """Make `folder` whole or not at all.
+
+    Raises:
+        ConfigInvalid: there is something in it.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigInvalid(f"{folder} is not empty, and there is no {CONFIG_NAME} in it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        write_secret(draft / "service.key", ServiceKeys.generate())
+        recipients, staff = _RECIPIENTS, _STAFF
+        config = _CONFIG.format(campaign=campaign, listen=listen)
+        if is_demo:
+            config += _DEMO
+            recipient, signer = _make_demo_desk(draft, listen)
+            recipients += recipient + "\n"
+            staff += signer + "\n"
+        for name, text in (
+            ("recipients.txt", recipients),
+            ("staff.txt", staff),
+            (CONFIG_NAME, config),
+        ):
+            (draft / name).write_text(text, "utf-8")
+            (draft / name).chmod(0o644)
+        os.rename(draft, folder)
+    except OSError as error:
+        raise ConfigInvalid(f"{folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _make_demo_desk(folder: Path, listen: str) -> tuple[str, str]:
+    passphrase = secrets.token_urlsafe(16)
+    write_secret(folder / "passphrase", passphrase.encode() + b"\n")
+    write_desk(folder, listen)
+    return make_keys(folder, passphrase)
+
+
+def write_desk(folder: Path, listen: str) -> None:
+    """Write the demo's desk.toml for a relay at `listen`."""
+    text = _DESK.format(listen=listen, signer=SIGNER_NAME, identity=IDENTITY_NAME)
+    (folder / DESK_NAME).write_text(text, "utf-8")

@@ -1,0 +1,222 @@
+"""`relay desk`: pull, open, release, return, log."""
+
+import argparse
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from relay.cli.keys import read_passphrase
+from relay.cli.printing import ask_passphrase, complain, printable, result, result_json, say
+from relay.config import DeskConfig
+from relay.desk.audit import audit, fetch_log
+from relay.desk.client import DeskClient
+from relay.desk.decide import decide, make_decision
+from relay.desk.journal import Journal, journal_of
+from relay.desk.opening import Opened, find_envelopes, open_all, prepare_folder
+from relay.desk.pull import Pulled, pull
+from relay.errors import Corrupt, RelayError
+from relay.queue.states import Reason, Verdict
+from relay.seal.files import load_identities, load_signing_identity
+from relay.seal.signing import SigningIdentity
+
+PARTLY = 3
+NOTHING = 10
+_Work = Callable[[DeskClient, Journal, SigningIdentity], Coroutine[Any, Any, int]]
+
+
+def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the staff's commands."""
+    desk = commands.add_parser("desk", help="the staff side")
+    desk.add_argument("--config", type=Path, default=Path("desk.toml"), help="default: desk.toml")
+    actions = desk.add_subparsers(required=True, metavar="COMMAND")
+
+    puller = actions.add_parser("pull", help="fetch sealed submissions; destroy withdrawn ones")
+    puller.add_argument("--to", type=Path, required=True, help="folder for <id>.age")
+    puller.add_argument("--json", action="store_true")
+    puller.set_defaults(run=_pull)
+
+    opener = actions.add_parser("open", help="open sealed submissions, without a network")
+    opener.add_argument("sources", type=Path, nargs="+", help="folders or .age files")
+    opener.add_argument("--to", type=Path, required=True, help="folder for <id>/photo.jpg")
+    opener.add_argument("--force", action="store_true", help="even where others can read it")
+    opener.add_argument("--json", action="store_true")
+    opener.set_defaults(run=_open)
+
+    releaser = actions.add_parser("release", help="decide that photos may be posted")
+    returner = actions.add_parser("return", help="decide against photos and destroy them")
+    for parser, verdict in ((releaser, Verdict.RELEASE), (returner, Verdict.RETURN)):
+        parser.add_argument("ids", nargs="+", metavar="ID")
+        parser.add_argument("--dry-run", action="store_true", help="sign and send nothing")
+        parser.add_argument("--json", action="store_true")
+        parser.set_defaults(run=_decide, verdict=verdict, reason=None)
+    returner.add_argument("--reason", required=True, choices=[str(reason) for reason in Reason])
+
+    logger = actions.add_parser("log", help="show the relay's log")
+    logger.add_argument("--verify", action="store_true", help="check it since you last looked")
+    logger.add_argument("--json", action="store_true")
+    logger.set_defaults(run=_log)
+
+
+def _connected(config: DeskConfig, work: _Work) -> int:
+    """Run `work` with a signed connection and the journal, which is saved whatever happens."""
+    identity = load_signing_identity(config.signer, _passphrase(config, config.signer))
+
+    async def run() -> int:
+        with journal_of(config.folder) as journal:
+            async with DeskClient(config.relay, identity) as client:
+                return await work(client, journal, identity)
+
+    return asyncio.run(run())
+
+
+def _passphrase(config: DeskConfig, what: Path) -> str:
+    if config.passphrase_file is not None:
+        return read_passphrase(config.passphrase_file)
+    return ask_passphrase(str(what))
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    async def work(client: DeskClient, journal: Journal, _: SigningIdentity) -> int:
+        pulled = await pull(client, journal, arguments.to)
+        if arguments.json:
+            result_json(vars(pulled))
+        else:
+            _print_pulled(pulled, arguments.to)
+        return 0 if pulled.fetched else NOTHING
+
+    return _connected(DeskConfig.load(arguments.config), work)
+
+
+def _print_pulled(pulled: Pulled, to: Path) -> None:
+    for submission_id in pulled.take_down:
+        say(f"TAKE DOWN: {submission_id}. The sender asks you to delete the post.")
+    for submission_id in pulled.destroyed:
+        say(f"Withdrawn or expired, your copies are destroyed: {submission_id}")
+    for submission_id in pulled.fetched:
+        result(str(to / f"{submission_id}.age"))
+    if pulled.fetched:
+        say(f"{len(pulled.fetched)} new. Open them with: relay desk open {to} --to opened/")
+    else:
+        say("Nothing new.")
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    config = DeskConfig.load(arguments.config)
+    envelopes = find_envelopes(arguments.sources)
+    prepare_folder(arguments.to, force=arguments.force)
+    identities = load_identities(config.identity, _passphrase(config, config.identity))
+
+    async def run() -> list[Opened]:
+        outcomes = []
+        async for outcome in open_all(envelopes, identities, arguments.to):
+            if not arguments.json:
+                _print_opened(outcome)
+            outcomes.append(outcome)
+        return outcomes
+
+    outcomes = asyncio.run(run())
+    with journal_of(config.folder) as journal:
+        for outcome in outcomes:
+            if outcome.folder is not None:
+                folders = journal.opened.setdefault(outcome.id, [])
+                folders += {str(outcome.folder.resolve())} - set(folders)
+    if arguments.json:
+        result_json({"opened": [_opened_json(outcome) for outcome in outcomes]})
+    return _open_code(outcomes)
+
+
+def _print_opened(outcome: Opened) -> None:
+    if outcome.error is not None:
+        say(f"{printable(outcome.source.name)}: {printable(outcome.error.message)}")
+        return
+    result(str(outcome.folder))
+    if outcome.was_dirty:
+        say(f"{outcome.id}: ALARM: the relay had not cleaned this photo. It is clean now.")
+    if not outcome.is_new:
+        say(f"{outcome.id}: was open already, left as it is.")
+
+
+def _opened_json(outcome: Opened) -> dict[str, Any]:
+    return {
+        "source": str(outcome.source),
+        "id": outcome.id,
+        "folder": str(outcome.folder) if outcome.folder else None,
+        "error": type(outcome.error).__name__ if outcome.error else None,
+        "was_dirty": outcome.was_dirty,
+    }
+
+
+def _open_code(outcomes: list[Opened]) -> int:
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if not errors:
+        return 0
+    if len(errors) < len(outcomes):
+        say(f"{len(errors)} of {len(outcomes)} could not be opened.")
+        return PARTLY
+    codes = {error.exit_code for error in errors}
+    return codes.pop() if len(codes) == 1 else Corrupt.exit_code
+
+
+def _decide(arguments: argparse.Namespace) -> int:
+    reason = Reason(arguments.reason) if arguments.reason else None
+
+    async def work(client: DeskClient, journal: Journal, identity: SigningIdentity) -> int:
+        errors: list[RelayError] = []
+        report = []
+        for submission_id in arguments.ids:
+            try:
+                decision = make_decision(journal, submission_id, arguments.verdict, reason)
+                if arguments.dry_run:
+                    _say_decided(arguments, submission_id, "would be")
+                    continue
+                decided = await decide(client, journal, identity, decision)
+            except RelayError as error:
+                errors.append(error)
+                say(f"{printable(submission_id)}: {printable(error.message)}")
+                continue
+            _say_decided(arguments, submission_id, "already" if decided.already else "")
+            report.append(vars(decided))
+        if arguments.json:
+            result_json({"verdict": arguments.verdict, "decided": report})
+        if not errors:
+            return 0
+        return PARTLY if len(errors) < len(arguments.ids) else errors[0].exit_code
+
+    return _connected(DeskConfig.load(arguments.config), work)
+
+
+def _say_decided(arguments: argparse.Namespace, submission_id: str, how: str) -> None:
+    if not arguments.json:
+        state = "released" if arguments.verdict is Verdict.RELEASE else "returned"
+        result(f"{submission_id}: {f'{how} {state}'.strip()}")
+
+
+def _log(arguments: argparse.Namespace) -> int:
+    async def work(client: DeskClient, journal: Journal, identity: SigningIdentity) -> int:
+        if arguments.verify:
+            checked = await audit(client, journal)
+            entries, seq = checked.entries, checked.seq
+        else:
+            entries = await fetch_log(client, 0)
+            seq = entries[-1].seq if entries else 0
+        if arguments.json:
+            report = {"verified": arguments.verify, "seq": seq}
+            result_json(report | {"entries": [entry.to_json() for entry in entries]})
+            return 0
+        mine = identity.signer().encoded
+        for entry in entries:
+            who = "" if entry.signer is None else " by you" if entry.signer == mine else (
+                f" by {printable(entry.signer)}"
+            )
+            result(
+                f"{entry.seq} {entry.day} {printable(entry.action)} "
+                f"{entry.submission_id.hex()}{who}"
+            )
+        if arguments.verify:
+            say(f"The log is whole up to entry {seq}; {len(entries)} new since you last looked.")
+        return 0
+
+    return _connected(DeskConfig.load(arguments.config), work)
+
+

@@ -1,0 +1,94 @@
+"""`relay keys`: make a colleague's keys, show their public halves."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from relay.cli.printing import ask_passphrase, result, result_json, say
+from relay.errors import ConfigInvalid
+from relay.seal.files import load_identities, load_signing_identity, seal_secret, write_secret
+from relay.seal.keys import HybridIdentity
+from relay.seal.signing import SigningIdentity
+
+IDENTITY_NAME = "identity.age"
+SIGNER_NAME = "signer.age"
+
+
+def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add `keys generate` and `keys show`."""
+    keys = commands.add_parser("keys", help="make and show keys").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    for name, run, words in (
+        ("generate", _generate, "make a colleague's keys, protected by a passphrase"),
+        ("show", _show, "show the public halves of a colleague's keys"),
+    ):
+        parser = keys.add_parser(name, help=words, description=words)
+        parser.add_argument("folder", type=Path, help="where the two key files lie")
+        parser.add_argument("--passphrase-file", type=Path, help="a file whose first line it is")
+        parser.add_argument("--json", action="store_true")
+        parser.set_defaults(run=run)
+
+
+def read_passphrase(path: Path) -> str:
+    """Return the first line of a passphrase file.
+
+    Raises:
+        ConfigInvalid: missing or empty.
+    """
+    try:
+        passphrase = path.read_text("utf-8").partition("\n")[0]
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: {error.strerror}") from error
+    if not passphrase:
+        raise ConfigInvalid(f"{path}: the first line is the passphrase, and it is empty")
+    return passphrase
+
+
+def make_keys(folder: Path, passphrase: str) -> tuple[str, str]:
+    """Write both key files and return the recipient and the signer.
+
+    Raises:
+        ConfigInvalid: one of them exists.
+    """
+    identity, signing_identity = HybridIdentity.generate(), SigningIdentity.generate()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (IDENTITY_NAME, SIGNER_NAME):
+        if (folder / name).exists():
+            raise ConfigInvalid(f"{folder / name} exists. A key is never overwritten.")
+    write_secret(folder / IDENTITY_NAME, seal_secret(identity.encode_secret(), passphrase))
+    write_secret(folder / SIGNER_NAME, seal_secret(signing_identity.encode_secret(), passphrase))
+    return identity.recipient().encoded, signing_identity.signer().encoded
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    passphrase = _passphrase(arguments, twice=True)
+    recipient, signer = make_keys(arguments.folder, passphrase)
+    say(f"Two secret files are in {arguments.folder}: {IDENTITY_NAME}, {SIGNER_NAME}.")
+    say("Keep them and the passphrase apart. Nobody can restore either.")
+    say("Give these two lines to the operator: recipients.txt, staff.txt.")
+    _print(arguments, [recipient], signer)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    passphrase = _passphrase(arguments, twice=False)
+    identities = load_identities(arguments.folder / IDENTITY_NAME, passphrase)
+    signer = load_signing_identity(arguments.folder / SIGNER_NAME, passphrase).signer()
+    _print(arguments, [identity.recipient().encoded for identity in identities], signer.encoded)
+    return 0
+
+
+def _passphrase(arguments: argparse.Namespace, *, twice: bool) -> str:
+    if arguments.passphrase_file is not None:
+        return read_passphrase(arguments.passphrase_file)
+    return ask_passphrase(str(arguments.folder), twice=twice)
+
+
+def _print(arguments: argparse.Namespace, recipients: list[str], signer: str) -> None:
+    if arguments.json:
+        result_json({"recipients": recipients, "signer": signer})
+        return
+    for recipient in recipients:
+        result(recipient)
+    result(signer)

@@ -1,0 +1,49 @@
+"""What reaches the terminal. Every string that came from outside passes `printable`."""
+
+import getpass
+import json
+import sys
+from typing import Any
+
+from relay.errors import ConfigInvalid, RelayError
+
+
+def printable(untrusted_text: str) -> str:
+    """Return text with control, bidirectional and other invisible characters spelt out."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in untrusted_text)
+
+
+def result(line: str) -> None:
+    """Print one line of the result on stdout."""
+    print(line)
+
+
+def say(line: str) -> None:
+    """Print one line for a person on stderr."""
+    print(line, file=sys.stderr)
+
+
+def result_json(report: dict[str, Any]) -> None:
+    """Print a report for a program on stdout."""
+    print(json.dumps(report, indent=1))
+
+
+def complain(error: RelayError) -> None:
+    """Say what went wrong and what to do."""
+    say(f"relay: {printable(error.message)}")
+
+
+def ask_passphrase(what: str, *, twice: bool = False) -> str:
+    """Return a passphrase typed at the terminal.
+
+    Raises:
+        ConfigInvalid: there is no terminal, or the two differ.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigInvalid(f"{what}: a passphrase is needed and there is no terminal to ask at")
+    passphrase = getpass.getpass(f"{what}: passphrase: ")
+    if twice and getpass.getpass("The same again: ") != passphrase:
+        raise ConfigInvalid("The two passphrases differ.")
+    if not passphrase:
+        raise ConfigInvalid("An empty passphrase protects nothing.")
+    return passphrase

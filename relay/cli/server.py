@@ -1,0 +1,138 @@
+"""`relay init`, `serve`, `demo`, `purge`: the operator's commands.
+
+The server's packages are imported where a command runs, so that a desk does without them.
+"""
+
+import argparse
+import asyncio
+import ctypes
+import dataclasses
+import logging
+import resource
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from relay.cli.campaign import CONFIG_NAME, DESK_NAME, make_campaign, write_desk
+from relay.cli.printing import result, result_json, say
+from relay.config import DeskConfig, ServerConfig, split_listen
+from relay.errors import ConfigInvalid
+
+_PR_SET_DUMPABLE = 4  # Source: linux/prctl.h
+_DEFAULT_LISTEN = "127.0.0.1:8080"
+
+
+def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the operator's commands."""
+    init = commands.add_parser("init", help="lay out a campaign's folder")
+    init.add_argument("folder", type=Path)
+    init.add_argument("--campaign", required=True, help="letters, digits, dashes")
+    init.set_defaults(run=_init)
+
+    serve = commands.add_parser("serve", help="serve the form and the desk's API")
+    serve.add_argument("--config", type=Path, required=True, help="relay.toml")
+    serve.set_defaults(run=_serve)
+
+    demo = commands.add_parser("demo", help="serve a throwaway campaign, made where there is none")
+    demo.add_argument("--dir", type=Path, default=Path("demo"), help="default: demo")
+    demo.add_argument("--listen", help=f"default: {_DEFAULT_LISTEN}")
+    demo.set_defaults(run=_demo)
+
+    purge = commands.add_parser("purge", help="destroy what is older than retain_days")
+    purge.add_argument("--config", type=Path, required=True, help="relay.toml")
+    purge.add_argument("--dry-run", action="store_true", help="say what would be destroyed")
+    purge.add_argument("--json", action="store_true")
+    purge.set_defaults(run=_purge)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    folder = arguments.folder
+    make_campaign(folder, campaign=arguments.campaign, listen=_DEFAULT_LISTEN, is_demo=False)
+    ServerConfig.load(folder / CONFIG_NAME)
+    result(str(folder / CONFIG_NAME))
+    say("Next: add a line for each colleague to recipients.txt and staff.txt (keys/README.md),")
+    say(f"then: relay serve --config {folder / CONFIG_NAME}")
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    config = ServerConfig.load(arguments.config)
+    return _run(config, [f"Serving {config.campaign} on http://{config.listen}/"])
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    folder = arguments.dir
+    if arguments.listen is not None:
+        split_listen(arguments.listen, "--listen")
+    if not (folder / CONFIG_NAME).is_file():
+        listen = arguments.listen or _DEFAULT_LISTEN
+        make_campaign(folder, campaign="demo", listen=listen, is_demo=True)
+    config = ServerConfig.load(folder / CONFIG_NAME)
+    config = dataclasses.replace(config, listen=arguments.listen or config.listen)
+    if DeskConfig.load(folder / DESK_NAME).relay != f"http://{config.listen}":
+        write_desk(folder, config.listen)
+    program = Path(sys.argv[0])
+    desk = f"{program} desk --config {folder / DESK_NAME}"
+    return _run(
+        config,
+        [
+            f"A throwaway campaign in {folder}/, served on http://{config.listen}/ (Ctrl-C stops)",
+            f"Send a photo:   open http://{config.listen}/en/ in a browser",
+            f"Open it:        {desk} pull --to sealed/",
+            f"                {desk} open sealed/ --to opened/",
+        ],
+    )
+
+
+def _run(config: ServerConfig, words: list[str]) -> int:
+    from relay.web.serve import serve  # noqa: PLC0415 - a desk has no server packages
+
+    _protect_memory()
+    _log_events()
+    asyncio.run(serve(config, on_ready=lambda: [say(line) for line in words] and None))
+    return 0
+
+
+def _protect_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise ConfigInvalid("this system can't forbid core dumps")
+
+
+def _log_events() -> None:
+    """Send our closed set of events to stderr, and nothing of anybody else's."""
+    warnings.simplefilter("ignore")  # a library's warning may quote a header
+    logging.lastResort = None
+    events = logging.getLogger("relay")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("relay: %(message)s"))
+    events.addHandler(handler)
+    events.setLevel(logging.INFO)
+    events.propagate = False
+
+
+def _purge(arguments: argparse.Namespace) -> int:
+    config = ServerConfig.load(arguments.config)
+    report = asyncio.run(_purge_queue(config, dry_run=arguments.dry_run))
+    if arguments.json:
+        result_json(report)
+        return 0
+    verb = "would be" if arguments.dry_run else "were"
+    result(f"{report['expired']} envelopes {verb} destroyed, their time had run out.")
+    result(f"{report['lapsed']} leases {verb} ended, {report['forgotten']} records forgotten.")
+    return 0
+
+
+async def _purge_queue(config: ServerConfig, *, dry_run: bool) -> dict[str, Any]:
+    from relay.intake.submit import utc_today  # noqa: PLC0415 - a desk has no server packages
+    from relay.queue.store import SealedQueue  # noqa: PLC0415 - a desk has no server packages
+
+    if not config.database.is_file():
+        raise ConfigInvalid(f"{config.database}: there is no queue here yet")
+    async with SealedQueue.open(config.database, max_queued=config.max_queued) as queue:
+        purge = queue.count_due if dry_run else queue.turn_day
+        purged = await purge(
+            today=utc_today(), retain_days=config.retain_days, lease_days=config.lease_days
+        )
+    return {"dry_run": dry_run, **vars(purged)}

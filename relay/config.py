@@ -1,0 +1,155 @@
+"""Configuration files: `relay.toml` of the service, `desk.toml` of a colleague.
+
+Every setting is in one of the two classes, with its default and its unit; an unknown key is an
+error, since a misspelt safety setting must not be ignored. Paths count from the file's folder.
+"""
+
+import dataclasses
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from relay.errors import ConfigInvalid
+
+_T = TypeVar("_T")
+_LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9a-f:]+\]|localhost):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """relay.toml."""
+
+    # Name of the campaign; it stands in every envelope. Letters, digits, dashes.
+    campaign: str
+    # Address and port of the form.
+    listen: str = "127.0.0.1:8080"
+    # Address and port of the desk's API; in a demo the form's listener serves it.
+    desk_listen: str = "127.0.0.1:8081"
+    # The sealed queue, one SQLite file.
+    database: Path = field(default=Path("queue.sqlite"))
+    # The secrets of tokens and receipts; readable by the service alone.
+    service_key: Path = field(default=Path("service.key"))
+    # Who submissions are sealed to, and who may ask for them.
+    recipients: Path = field(default=Path("recipients.txt"))
+    staff: Path = field(default=Path("staff.txt"))
+    # Recipients in every envelope's header; the rest are throw-away ones.
+    recipient_slots: int = 4
+    # Length in bytes of what is sealed; a multiple of 512.
+    envelope_bytes: int = 512 * 1024
+    # Accept X25519 recipients, which a later quantum computer opens.
+    allow_classic: bool = False
+    # One upload, in bytes.
+    max_upload_bytes: int = 25 * 1024 * 1024
+    # All uploads together, in bytes of memory.
+    max_inflight_bytes: int = 512 * 1024 * 1024
+    # An upload that brings fewer bytes than this in a minute is ended.
+    min_bytes_per_minute: int = 4096
+    # Envelopes that the queue holds at most.
+    max_queued: int = 5000
+    # Days after which an envelope is destroyed.
+    retain_days: int = 30
+    # Days after which a colleague's lease runs out.
+    lease_days: int = 3
+    # Hand out submissions on the day they came: a pull then sorts arrivals by time.
+    same_day_pull: bool = False
+    # Seconds between two cover writes.
+    cover_write_s: int = 60
+    # A throwaway campaign: the form's listener serves the desk's API too.
+    demo: bool = False
+
+    @classmethod
+    def load(cls, path: Path) -> "ServerConfig":
+        """Read relay.toml.
+
+        Raises:
+            ConfigInvalid: names the file and the setting.
+        """
+        config = _load(cls, path)
+        for name in ("listen", "desk_listen"):
+            split_listen(getattr(config, name), name)
+        if config.envelope_bytes % 512 or not 64 * 1024 <= config.envelope_bytes <= 64 * 1024**2:
+            raise ConfigInvalid(f"{path}: envelope_bytes is a multiple of 512, 64 KiB to 64 MiB")
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", config.campaign):
+            raise ConfigInvalid(f"{path}: campaign has 1 to 64 letters, digits and dashes")
+        for setting in dataclasses.fields(config):
+            value = getattr(config, setting.name)
+            if type(value) is int and value < 1:
+                raise ConfigInvalid(f"{path}: {setting.name} is at least 1")
+        if config.max_upload_bytes > 64 * 1024**2:
+            raise ConfigInvalid(f"{path}: max_upload_bytes is at most 64 MiB")
+        return config
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeskConfig:
+    """desk.toml."""
+
+    # The address of the relay's desk API.
+    relay: str
+    # Sealed signing key, and sealed identity file.
+    signer: Path
+    identity: Path
+    # One line; in a demo only. Elsewhere the passphrase is asked for.
+    passphrase_file: Path | None = None
+    # The folder of the file: what the desk remembers lies beside it.
+    folder: Path = field(default=Path())
+
+    @classmethod
+    def load(cls, path: Path) -> "DeskConfig":
+        """Read desk.toml.
+
+        Raises:
+            ConfigInvalid: names the file and the setting.
+        """
+        config = _load(cls, path)
+        if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", config.relay):
+            raise ConfigInvalid(f"{path}: relay is an address such as http://127.0.0.1:8081")
+        return dataclasses.replace(config, relay=config.relay.rstrip("/"), folder=path.parent)
+
+
+def split_listen(listen: str, name: str = "listen") -> tuple[str, int]:
+    """Return host and port of `127.0.0.1:8080`.
+
+    Raises:
+        ConfigInvalid: not an address and a port.
+    """
+    match = _LISTEN.fullmatch(listen)
+    if match is None or int(match["port"]) > 65535:  # noqa: PLR2004 - the last port
+        raise ConfigInvalid(f"{name}: an address and a port, such as 127.0.0.1:8080")
+    return match["host"].strip("[]"), int(match["port"])
+
+
+def _load(kind: type[_T], path: Path) -> _T:
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"{path}: {error}") from None
+    settings = {setting.name: setting for setting in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    settings.pop("folder", None)
+    for name, value in values.items():
+        if name not in settings:
+            raise ConfigInvalid(f"{path}: unknown setting {name!r}")
+        values[name] = _read(path, settings[name], value)
+    missing = [
+        name
+        for name, setting in settings.items()
+        if name not in values and setting.default is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigInvalid(f"{path}: {missing[0]!r} is missing")
+    for name, setting in settings.items():
+        if isinstance(setting.default, Path) and name not in values:
+            values[name] = path.parent / setting.default
+    return kind(**values)
+
+
+def _read(path: Path, setting: "dataclasses.Field[Any]", value: object) -> object:
+    is_path = setting.type in (Path, Path | None)
+    wanted = str if is_path else setting.type
+    if type(value) is not wanted:
+        raise ConfigInvalid(f"{path}: {setting.name} is of the wrong type")
+    return path.parent / str(value) if is_path else value

@@ -1,0 +1,124 @@
+"""Signed requests to the relay's desk API."""
+
+import json
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from relay.errors import (
+    Corrupt,
+    DeskRefused,
+    LockedByColleague,
+    NothingThere,
+    RelayError,
+    RelayUnreachable,
+)
+from relay.seal import signing
+from relay.seal.signing import SigningIdentity
+
+_NEXT_NONCE = "Relay-Nonce"
+_SCHEME = "Relay-Ed25519"
+_OK = 200
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=120)
+_MAX_ANSWER_BYTES = 80 << 20
+_REFUSALS: dict[str, type[RelayError]] = {
+    "NothingThere": NothingThere,
+    "LockedByColleague": LockedByColleague,
+    "Corrupt": Corrupt,
+}
+
+
+class DeskClient:
+    """One conversation with the relay. `async with DeskClient(…) as client`."""
+
+    def __init__(self, relay: str, identity: SigningIdentity) -> None:
+        """Speak to the relay at `relay` (http://host:port) as `identity`."""
+        self._relay = relay
+        self._host = urlsplit(relay).netloc
+        self._identity = identity
+        self._signer = identity.signer().encoded
+        self._nonce: str | None = None
+
+    async def __aenter__(self) -> "DeskClient":
+        """Open the connection pool."""
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self._session.close()
+
+    async def ask(self, method: str, path: str, question: Any = None) -> Any:  # noqa: ANN401 - JSON
+        """Return the relay's JSON answer.
+
+        Raises:
+            RelayUnreachable, DeskRefused, NothingThere, LockedByColleague, Corrupt.
+        """
+        answer = await self.fetch(method, path, question)
+        try:
+            return json.loads(answer)
+        except (ValueError, RecursionError):
+            raise Corrupt("The relay's answer can't be read.") from None
+
+    async def fetch(self, method: str, path: str, question: Any = None) -> bytes:  # noqa: ANN401 - JSON
+        """Return the bytes that the relay answers.
+
+        Raises:
+            RelayUnreachable, DeskRefused, NothingThere, LockedByColleague, Corrupt.
+        """
+        body = b"" if question is None else json.dumps(question).encode()
+        try:
+            if self._nonce is None:
+                _, first = await self._send("POST", "/desk/v1/nonce", b"", {})
+                self._nonce = json.loads(first)["nonce"]
+            status, answer = await self._send(method, path, body, self._sign(method, path, body))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
+            raise RelayUnreachable(
+                f"The relay at {self._relay} did not answer as a relay does "
+                f"({type(error).__name__})."
+            ) from None
+        if status != _OK:
+            raise _refusal(answer)
+        return answer
+
+    def _sign(self, method: str, path: str, body: bytes) -> dict[str, str]:
+        nonce, self._nonce = self._nonce or "", None
+        statement = signing.request_statement(
+            method=method, host=self._host, path=path, body=body, nonce=nonce
+        )
+        signature = self._identity.sign(signing.REQUEST, statement)
+        return {"Authorization": f"{_SCHEME} {self._signer} {nonce} {signature}"}
+
+    async def _send(
+        self, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        async with self._session.request(
+            method, self._relay + path, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            answer = bytearray()
+            async for chunk in response.content.iter_any():
+                answer += chunk
+                if len(answer) > _MAX_ANSWER_BYTES:
+                    raise Corrupt("The relay's answer does not end.")
+            self._nonce = response.headers.get(_NEXT_NONCE)
+            return response.status, bytes(answer)
+
+
+def _refusal(answer: bytes) -> RelayError:
+    try:
+        fields = json.loads(answer)
+        kind = _REFUSALS.get(fields["error"], DeskRefused)
+        if kind is DeskRefused:
+            return DeskRefused(
+                "The relay refused. Is your signer in its staff file, and the address right?"
+            )
+        return kind(str(fields["message"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return RelayUnreachable("What answered is not a relay's desk API.")

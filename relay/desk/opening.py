@@ -1,0 +1,120 @@
+"""Open envelopes: decrypt, check, scrub again in the box, write whole or not at all."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.desk.journal import replace_file
+from relay.desk.pull import ID
+from relay.errors import Corrupt, NothingThere, RelayError, ScrubFailed, SubmissionRefused, UnsafePlace
+from relay.scrub import jpeg
+from relay.scrub.supervisor import Scrubber
+from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, open_envelope
+from relay.seal.keys import Identity
+
+_MAX_ENVELOPE_BYTES = 66 << 20
+_MAX_JPEG_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The outcome for one envelope: a folder, or the reason there is none."""
+
+    source: Path
+    id: str
+    folder: Path | None = None
+    error: RelayError | None = None
+    is_new: bool = False
+    was_dirty: bool = False  # the relay let through what it should have cleaned
+
+
+def find_envelopes(sources: Sequence[Path]) -> list[Path]:
+    """Return the `.age` files among and inside `sources`, in the order of their names.
+
+    Raises:
+        NothingThere: none, or a source does not exist.
+    """
+    found: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            found += sorted(p for p in source.glob("*.age") if not p.name.startswith("."))
+        elif source.is_file():
+            found.append(source)
+        else:
+            raise NothingThere(f"{source}: no such file or folder.")
+    if not found:
+        raise NothingThere("No envelope there: no file that ends in .age.")
+    return found
+
+
+def prepare_folder(to: Path, *, force: bool) -> None:
+    """Make `to`, private to its owner.
+
+    Raises:
+        UnsafePlace: others can read it, unless `force`.
+    """
+    to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not force and to.stat().st_mode & 0o077:
+        raise UnsafePlace(f"{to}: others on this computer can read it. Run: chmod 700 {to}")
+
+
+async def open_all(
+    envelopes: Sequence[Path], identities: Sequence[Identity], to: Path
+) -> AsyncIterator[Opened]:
+    """Open each envelope into `to/<id>/`, yielding as it goes. One that fails leaves no file."""
+    async with Scrubber(max_jpeg_bytes=_MAX_JPEG_BYTES) as scrubber:
+        for source in envelopes:
+            name = source.stem
+            try:
+                yield await _open_one(source, identities, to, scrubber)
+            except RelayError as error:
+                yield Opened(source=source, id=name, error=error)
+            except OSError as error:
+                failure = RelayError(f"{source.name}: {error.strerror}")
+                yield Opened(source=source, id=name, error=failure)
+
+
+async def _open_one(
+    source: Path, identities: Sequence[Identity], to: Path, scrubber: Scrubber
+) -> Opened:
+    if source.stat().st_size > _MAX_ENVELOPE_BYTES:
+        raise Corrupt("Too large to be an envelope.")
+    untrusted_file = source.read_bytes()
+    # The name of the file may come from anybody; the folder's name is made here.
+    digest = hashlib.sha256(untrusted_file).hexdigest()
+    name = source.stem if ID.fullmatch(source.stem) else digest[:32]
+    submission, untrusted_photo = open_envelope(untrusted_file, identities)
+    quality, was_dirty = _claimed_quality(untrusted_photo)
+    try:
+        photo = await scrubber.scrub(untrusted_photo, quality=quality)
+    except SubmissionRefused:
+        raise Corrupt("What is inside is not a photo.") from None
+    folder = to / name
+    is_new = not folder.exists()
+    if is_new:
+        _write_folder(folder, {PHOTO_NAME: photo.jpeg, SUBMISSION_NAME: submission.encode()})
+    return Opened(source=source, id=name, folder=folder, is_new=is_new, was_dirty=was_dirty)
+
+
+def _claimed_quality(untrusted_photo: bytes) -> tuple[int, bool]:
+    """Return the quality to encode with, and whether the photo fails the relay's own check."""
+    try:
+        return jpeg.check(untrusted_photo)[2], False
+    except ScrubFailed:
+        return 85, True
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(mode=0o700)
+        for name, content in files.items():
+            replace_file(part / name, content)
+        os.rename(part, folder)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)
+        raise

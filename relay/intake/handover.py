@@ -1,0 +1,136 @@
+"""The desk's side of the relay: who asks, what they are handed, what they decide."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nacl.encoding import RawEncoder
+from nacl.hash import blake2b
+
+from relay.errors import Corrupt, DeskRefused
+from relay.intake.submit import utc_today
+from relay.queue.chain import LogEntry
+from relay.queue.store import Handout, SealedQueue
+from relay.queue.verdicts import Decision, SignedVerdict
+from relay.seal import signing
+from relay.seal.signing import Signer
+
+NONCE_S = 300
+_RANDOM_BYTES = 16
+_MAC_BYTES = 16
+_TIME_BYTES = 8
+LOG_PAGE = 1000
+
+
+class NonceBook:
+    """Single-use nonces under a key of this run: a restart spends them all at once."""
+
+    def __init__(self) -> None:
+        """Begin with a fresh key and nothing spent."""
+        self._key = secrets.token_bytes(32)
+        self._spent: dict[bytes, float] = {}
+
+    def issue(self) -> str:
+        """Return a nonce, good once within five minutes. Nothing is stored for it."""
+        expires = int(time.monotonic()) + NONCE_S
+        body = expires.to_bytes(_TIME_BYTES, "big") + secrets.token_bytes(_RANDOM_BYTES)
+        return (body + self._mac(body)).hex()
+
+    def spend(self, untrusted_nonce: str) -> None:
+        """Use a nonce up.
+
+        Raises:
+            DeskRefused: not ours, too old, or spent.
+        """
+        try:
+            raw = bytes.fromhex(untrusted_nonce)
+        except ValueError:
+            raise DeskRefused from None
+        body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+        now = time.monotonic()
+        if not secrets.compare_digest(mac, self._mac(body)):
+            raise DeskRefused
+        expires = int.from_bytes(body[:_TIME_BYTES], "big")
+        self._spent = {nonce: until for nonce, until in self._spent.items() if until >= now}
+        if expires < now or body in self._spent:
+            raise DeskRefused
+        self._spent[body] = expires
+
+    def _mac(self, body: bytes) -> bytes:
+        return blake2b(body, digest_size=_MAC_BYTES, key=self._key, encoder=RawEncoder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedRequest:
+    """One request as it arrived, before anything of it is believed."""
+
+    method: str
+    host: str
+    path: str
+    body: bytes = field(repr=False)
+    untrusted_signer: str
+    untrusted_nonce: str
+    untrusted_signature: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """What the desk's API can do, each for an authenticated colleague."""
+
+    campaign: str
+    staff: Mapping[str, Signer]
+    queue: SealedQueue
+    nonces: NonceBook
+    same_day_pull: bool
+
+    def authenticate(self, request: SignedRequest) -> str:
+        """Return the colleague who signed the request.
+
+        Raises:
+            DeskRefused: unknown signer, wrong signature, spent nonce: one answer.
+        """
+        signer = self.staff.get(request.untrusted_signer)
+        if signer is None:
+            raise DeskRefused
+        statement = signing.request_statement(
+            method=request.method,
+            host=request.host,
+            path=request.path,
+            body=request.body,
+            nonce=request.untrusted_nonce,
+        )
+        try:
+            signer.verify(signing.REQUEST, statement, request.untrusted_signature)
+        except Corrupt:
+            raise DeskRefused from None
+        self.nonces.spend(request.untrusted_nonce)
+        return signer.encoded
+
+    async def lease(self, colleague: str) -> Handout:
+        """Lease what waits to `colleague`; days past, unless configured otherwise."""
+        return await self.queue.lease(
+            colleague, today=utc_today(), include_today=self.same_day_pull
+        )
+
+    async def envelope(self, colleague: str, submission_id: bytes) -> bytes:
+        """Return an envelope that `colleague` has leased."""
+        return await self.queue.envelope(submission_id, colleague)
+
+    async def decide(self, colleague: str, untrusted_statement: str, signature: str) -> bool:
+        """Carry out a verdict that `colleague` signed. Returns False where it stood already.
+
+        Raises:
+            Corrupt: not a verdict of this colleague for this campaign.
+            NothingThere, LockedByColleague: see SealedQueue.decide.
+        """
+        self.staff[colleague].verify(signing.VERDICT, untrusted_statement.encode(), signature)
+        decision = Decision.parse(untrusted_statement)
+        if decision.campaign != self.campaign:
+            raise Corrupt("A verdict for another campaign.")
+        verdict = SignedVerdict(decision=decision, signer=colleague, signature=signature)
+        return await self.queue.decide(verdict, today=utc_today())
+
+    async def log_after(self, seq: int) -> list[LogEntry]:
+        """Return up to 1,000 entries of the log after number `seq`."""
+        return await self.queue.entries_after(seq, limit=LOG_PAGE)

@@ -1,0 +1,93 @@
+"""A running relay without HTTP: everything opened from one configuration, and its housekeeping."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from relay.config import ServerConfig
+from relay.errors import ConfigInvalid, NotKept
+from relay.intake.handover import Handover, NonceBook
+from relay.intake.submit import Campaign, Intake, utc_today
+from relay.queue.store import SealedQueue
+from relay.receipt import ServiceKeys
+from relay.scrub.supervisor import Scrubber
+from relay.seal.envelope import photo_budget
+from relay.seal.files import load_recipients, load_staff
+
+events = logging.getLogger("relay")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What the listeners serve."""
+
+    intake: Intake
+    handover: Handover
+
+
+@asynccontextmanager
+async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
+    """Open queue and box, keep house while inside, close both on leaving.
+
+    Raises:
+        ConfigInvalid: the service key, the staff file or the queue can't be used. A recipients
+            file that can't be used only closes the door: receipts go on working.
+    """
+    keys = ServiceKeys.load(config.service_key)
+    staff = load_staff(config.staff)
+    async with (
+        SealedQueue.open(config.database, max_queued=config.max_queued) as queue,
+        Scrubber(max_jpeg_bytes=photo_budget(config.envelope_bytes)) as scrubber,
+    ):
+        intake = Intake(
+            campaign=_open_door(config), keys=keys, queue=queue, scrubber=scrubber
+        )
+        handover = Handover(
+            campaign=config.campaign,
+            staff=staff,
+            queue=queue,
+            nonces=NonceBook(),
+            same_day_pull=config.same_day_pull,
+        )
+        housekeeping = asyncio.create_task(_keep_house(queue, config))
+        try:
+            yield Runtime(intake=intake, handover=handover)
+        finally:
+            housekeeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await housekeeping
+
+
+def _open_door(config: ServerConfig) -> Campaign | None:
+    try:
+        recipients = load_recipients(
+            config.recipients, slots=config.recipient_slots, allow_classic=config.allow_classic
+        )
+    except ConfigInvalid as error:
+        events.error("closed: %s", error.message)
+        return None
+    return Campaign(
+        name=config.campaign,
+        recipients=recipients,
+        envelope_bytes=config.envelope_bytes,
+        recipient_slots=config.recipient_slots,
+    )
+
+
+async def _keep_house(queue: SealedQueue, config: ServerConfig) -> None:
+    """Turn the day once a day; between, write cover at fixed intervals."""
+    turned = None
+    while True:
+        try:
+            today = utc_today()
+            if turned != today:
+                await queue.turn_day(
+                    today=today, retain_days=config.retain_days, lease_days=config.lease_days
+                )
+                turned = today
+            await queue.write_cover()
+        except NotKept:
+            events.error("the queue can't be written: disk full, or the file is gone")  # noqa: TRY400 - a trace may quote what failed
+        await asyncio.sleep(config.cover_write_s)

@@ -1,0 +1,146 @@
+"""A submission's way in: upload -> scrub -> seal -> enqueue -> receipt."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from relay.errors import Busy, Closed, QueueFull, TextTooLong
+from relay.queue.store import SealedQueue, Standing
+from relay.receipt import ServiceKeys, digest_content
+from relay.scrub.supervisor import Scrubber
+from relay.seal.envelope import MESSAGE_CHARACTERS, Submission, seal_envelope
+from relay.seal.keys import ClassicRecipient, HybridRecipient
+
+Poster = Literal["general", "write-in", "handwritten"]
+POSTERS: tuple[Poster, ...] = ("general", "write-in", "handwritten")
+_MAX_GENERATIONS = 100  # sends of one content with one token after taking it back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """What a submitter sent. The photo is one buffer that its owner wipes."""
+
+    token: str = field(repr=False)
+    untrusted_photo: bytearray = field(repr=False)
+    message: str = field(repr=False)
+    language: str
+    poster: Poster | None
+    may_post: bool
+    may_quote: bool
+    not_before: dt.date | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """What the receipt page shows: the digits, and what was taken off the photo."""
+
+    receipt: str = field(repr=False)
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """What a submission is sealed with."""
+
+    name: str
+    recipients: Sequence[HybridRecipient | ClassicRecipient]
+    envelope_bytes: int
+    recipient_slots: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """The submitter's side of the relay."""
+
+    campaign: Campaign | None  # None: no valid recipient, the door is closed
+    keys: ServiceKeys
+    queue: SealedQueue
+    scrubber: Scrubber
+
+    async def submit(self, upload: Upload) -> Acknowledgement:
+        """Take a photo in. When this returns, it is sealed and synced to the disk.
+
+        Raises:
+            SubmissionRefused: the submitter can mend it. ComeBack: we can't take it now.
+            ScrubFailed: the photo could not be cleaned. Nothing is kept in any of these.
+        """
+        if self.campaign is None:
+            raise Closed
+        token = self.keys.check_token(upload.token)
+        message = tidy_message(upload.message)
+        receipt = await self._receipt_for(token, upload, message)
+        photo = await self.scrubber.scrub(upload.untrusted_photo)
+        removed = photo.removed.words()
+        envelope = seal_envelope(
+            Submission(
+                campaign=self.campaign.name,
+                language=upload.language,
+                message=message,
+                may_quote=upload.may_quote,
+                poster=upload.poster,
+                may_post=upload.may_post,
+                not_before=upload.not_before,
+                scrub={"removed": removed, "quality": photo.quality},
+            ),
+            photo.jpeg,
+            self.campaign.recipients,
+            envelope_bytes=self.campaign.envelope_bytes,
+            recipient_slots=self.campaign.recipient_slots,
+        )
+        await self.queue.enqueue(envelope, self.keys.hash_receipt(receipt), today=utc_today())
+        return Acknowledgement(receipt=receipt, removed=tuple(removed))
+
+    async def _receipt_for(self, token: bytes, upload: Upload, message: str) -> str:
+        """Return the receipt of this content: the same one for a double send.
+
+        What was taken back, returned or has expired is not here any more, so that sending it
+        again is a new submission with a new receipt.
+        """
+        choices = (upload.poster, upload.may_post, upload.may_quote, upload.not_before)
+        digest = digest_content([upload.untrusted_photo, message.encode(), repr(choices).encode()])
+        for generation in range(_MAX_GENERATIONS):
+            receipt = self.keys.receipt_for(token, digest, generation)
+            if not await self.queue.was_here(self.keys.hash_receipt(receipt)):
+                return receipt
+        raise Busy
+
+    async def require_open(self) -> None:
+        """Return where a photo could be taken in now.
+
+        Raises:
+            Closed: no valid recipient. QueueFull: the queue is full.
+        """
+        if self.campaign is None:
+            raise Closed
+        if await self.queue.is_full():
+            raise QueueFull
+
+    async def look_up(self, receipt: str) -> Standing | None:
+        """Return where a submission stands; None where nothing is held under this receipt."""
+        return await self.queue.find(self.keys.hash_receipt(receipt))
+
+    async def withdraw(self, receipt: str) -> Standing | None:
+        """Destroy a submission, or ask the desk to take its post down.
+
+        Returns None where nothing is held under this receipt now.
+        """
+        return await self.queue.withdraw(self.keys.hash_receipt(receipt), today=utc_today())
+
+
+def utc_today() -> dt.date:
+    """Return the only clock that is ever stored."""
+    return dt.datetime.now(dt.UTC).date()
+
+
+def tidy_message(text: str) -> str:
+    """Return the message with plain line ends and without control characters.
+
+    Raises:
+        TextTooLong: more than 500 characters.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
+    text = "".join(c for c in text if c == "\n" or c.isprintable() or ord(c) > 0x9F).strip()  # noqa: PLR2004 - C1 ends there
+    if len(text) > MESSAGE_CHARACTERS:
+        raise TextTooLong
+    return text

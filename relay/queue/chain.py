@@ -1,0 +1,92 @@
+"""The hash chain of the log: what staff check without trusting the relay. Pure, no database."""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from relay.errors import Corrupt
+
+GENESIS = bytes(32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogEntry:
+    """One line of the log, as stored and as sent to the desk."""
+
+    seq: int
+    day: dt.date
+    action: str
+    submission_id: bytes
+    envelope_sha256: bytes
+    signer: str | None
+    statement: str | None
+    signature: str | None
+    hash: bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as JSON takes it: days in ISO form, bytes in hex."""
+        return _fields(self) | {"hash": self.hash.hex()}
+
+    @classmethod
+    def from_json(cls, untrusted_fields: dict[str, Any]) -> "LogEntry":
+        """Read an entry that a relay sent.
+
+        Raises:
+            Corrupt: a field is missing or of the wrong form.
+        """
+        try:
+            return cls(
+                seq=int(untrusted_fields["seq"]),
+                day=dt.date.fromisoformat(untrusted_fields["day"]),
+                action=str(untrusted_fields["action"]),
+                submission_id=bytes.fromhex(untrusted_fields["id"]),
+                envelope_sha256=bytes.fromhex(untrusted_fields["envelope"]),
+                signer=_optional(untrusted_fields["signer"]),
+                statement=_optional(untrusted_fields["statement"]),
+                signature=_optional(untrusted_fields["signature"]),
+                hash=bytes.fromhex(untrusted_fields["hash"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise Corrupt("The relay's log can't be read.") from None
+
+
+def _optional(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _fields(entry: LogEntry) -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "day": entry.day.isoformat(),
+        "action": entry.action,
+        "id": entry.submission_id.hex(),
+        "envelope": entry.envelope_sha256.hex(),
+        "signer": entry.signer,
+        "statement": entry.statement,
+        "signature": entry.signature,
+    }
+
+
+def next_hash(previous: bytes, entry: LogEntry) -> bytes:
+    """Return the hash that `entry` must carry after `previous`; its own `hash` is not read."""
+    text = json.dumps(_fields(entry), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(previous + text.encode()).digest()
+
+
+def verify_chain(entries: Iterable[LogEntry], *, seq: int = 0, head: bytes = GENESIS) -> bytes:
+    """Return the hash of the last entry, following on from entry number `seq` with hash `head`.
+
+    Raises:
+        Corrupt: an entry was deleted, altered, added in the middle or put in another order.
+    """
+    for entry in entries:
+        if entry.seq != seq + 1:
+            raise Corrupt(f"The relay's log jumps from entry {seq} to {entry.seq}.")
+        head = next_hash(head, entry)
+        if entry.hash != head:
+            raise Corrupt(f"The relay's log was altered at entry {entry.seq} or before.")
+        seq = entry.seq
+    return head

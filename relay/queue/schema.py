@@ -1,0 +1,87 @@
+"""The tables of the sealed queue. There is no column for an address, a name, or a clock.
+
+Days are UTC days. Nothing here is ordered by arrival: the primary key is random and there is no
+row id; `log` is ordered, and takes the arrivals of a day in the order of their ids.
+"""
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+from relay.queue.states import State
+
+SCHEMA_VERSION = 1  # PRAGMA user_version; a database of another version is refused
+
+metadata = MetaData()
+
+_STATES = ", ".join(f"'{state}'" for state in State)
+
+submission = Table(
+    "submission",
+    metadata,
+    # 128 random bits.
+    Column("id", LargeBinary(16), primary_key=True),
+    # The day it was acknowledged.
+    Column("day", Date, nullable=False),
+    Column("state", String(9), CheckConstraint(f"state IN ({_STATES})"), nullable=False),
+    # The day of the last change of state.
+    Column("changed_day", Date, nullable=False),
+    # BLAKE2b-256 of the receipt under a key that is not in this database.
+    Column("receipt_hash", LargeBinary(32), nullable=False),
+    # SHA-256 of the envelope; what the log and the verdicts speak of.
+    Column("envelope_sha256", LargeBinary(32), nullable=False),
+    # relaysigner1… of the colleague who pulled it last, and the day.
+    Column("holder", String(80)),
+    Column("lease_day", Date),
+    # One of states.Reason, where it was returned.
+    Column("return_reason", String(24)),
+    # She asked for the post to be taken down, after release.
+    Column("take_down", Boolean, nullable=False, default=False),
+    # Whether the log has its arrival, and its withdrawal.
+    Column("arrival_logged", Boolean, nullable=False, default=False),
+    Column("end_logged", Boolean, nullable=False, default=False),
+    # The age file; NULL once destroyed. Last, so that reading the rest does not read it.
+    Column("envelope", LargeBinary),
+    Index("submission_by_receipt", "receipt_hash", unique=True),
+    Index("submission_by_state", "state", "day"),
+    sqlite_with_rowid=False,
+)
+
+log = Table(
+    "log",
+    metadata,
+    # 1, 2, 3, … without a gap.
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("day", Date, nullable=False),
+    # arrived, leased, released, posted, returned, withdrawn, expired.
+    Column("action", String(9), nullable=False),
+    Column("submission_id", LargeBinary(16), nullable=False),
+    Column("envelope_sha256", LargeBinary(32), nullable=False),
+    # relaysigner1… of the colleague who acted; NULL where the relay or the submitter did.
+    Column("signer", String(80)),
+    # The signed verdict, as signed, and its base64 Ed25519 signature; NULL for everything else.
+    Column("statement", Text),
+    Column("signature", String(88)),
+    # SHA-256 over the hash before and everything above.
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
+# One row, "cover": noise rewritten at fixed intervals, so that the last change of the file tells
+# of no arrival.
+marker = Table(
+    "marker",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)

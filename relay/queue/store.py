@@ -1,0 +1,428 @@
+"""The sealed queue on its database. One writer, one transaction for each change."""
+
+import datetime as dt
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    delete,
+    event,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from relay.errors import ConfigInvalid, Corrupt, LockedByColleague, NothingThere, NotKept, QueueFull
+from relay.queue.chain import GENESIS, LogEntry, next_hash
+from relay.queue.schema import SCHEMA_VERSION, log, marker, metadata, submission
+from relay.queue.states import ENDED, GONE, HELD, OPEN, Reason, State, Verdict
+from relay.queue.verdicts import SignedVerdict
+
+# Per connection: every one of them is a promise, and each new connection starts without them.
+PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: the log is synced before a commit returns, so before a receipt shows
+    "secure_delete": 1,  # deleted content is overwritten with zeros
+    "busy_timeout": 10_000,
+    "journal_size_limit": 0,  # the write-ahead log keeps nothing after a checkpoint
+}
+_COVER_BYTES = 64
+_NO_ENVELOPE = {"envelope": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a receipt can tell: never when, never who."""
+
+    state: State
+    return_reason: Reason | None
+    take_down: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """One submission handed to one colleague."""
+
+    id: bytes
+    day: dt.date
+    envelope_sha256: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handout:
+    """What a pull is told: what to fetch, what to destroy, what to take down."""
+
+    leases: tuple[Lease, ...]
+    gone: tuple[bytes, ...]
+    take_down: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purged:
+    """How many envelopes, leases and rows a purge ended."""
+
+    expired: int
+    lapsed: int
+    forgotten: int
+
+
+class SealedQueue:
+    """The queue. `async with SealedQueue.open(…) as queue`."""
+
+    def __init__(self, engine: AsyncEngine, *, max_queued: int) -> None:
+        """Use `SealedQueue.open`."""
+        self._engine = engine
+        self._max_queued = max_queued
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, *, max_queued: int) -> AsyncIterator["SealedQueue"]:
+        """Open the database at `path`; made whole where there is none.
+
+        Raises:
+            ConfigInvalid: not a queue of this version.
+            NotKept: the place can't be written.
+        """
+        # One connection: SQLite has one writer, and a second one would only wait for it.
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{path}",
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=60,
+            hide_parameters=True,  # an error must not quote an envelope or a receipt's hash
+        )
+        event.listen(engine.sync_engine, "connect", _prepare_connection)
+        event.listen(engine.sync_engine, "begin", _begin_immediate)
+        try:
+            queue = cls(engine, max_queued=max_queued)
+            await queue._create_or_check(path)
+            yield queue
+        finally:
+            await engine.dispose()
+
+    async def _create_or_check(self, path: Path) -> None:
+        path.touch(mode=0o600)
+        async with self._begin() as connection:
+            version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
+            if version == 0:
+                await connection.run_sync(metadata.create_all)
+                await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise ConfigInvalid(f"{path}: a queue of version {version}, not {SCHEMA_VERSION}")
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise NotKept from error
+
+    # -- the submitter's side ------------------------------------------------------------------
+
+    async def enqueue(self, envelope: bytes, receipt_hash: bytes, *, today: dt.date) -> None:
+        """Keep `envelope` durably: when this returns, it is synced to the disk.
+
+        Where the queue already holds this receipt, nothing changes.
+
+        Raises:
+            QueueFull: `max_queued` envelopes are held. NotKept: the disk said no.
+        """
+        async with self._begin() as connection:
+            if await _one(connection, submission.c.receipt_hash == receipt_hash):
+                return
+            held = select(func.count()).where(submission.c.state.in_(HELD))
+            if (await connection.execute(held)).scalar_one() >= self._max_queued:
+                raise QueueFull
+            row = {
+                "id": secrets.token_bytes(16),
+                "day": today,
+                "state": State.SEALED,
+                "changed_day": today,
+                "receipt_hash": receipt_hash,
+                "envelope_sha256": hashlib.sha256(envelope).digest(),
+                "envelope": envelope,
+            }
+            await connection.execute(insert(submission).values(row))
+
+    async def is_full(self) -> bool:
+        """Whether the next submission would be refused."""
+        async with self._begin() as connection:
+            held = select(func.count()).where(submission.c.state.in_(HELD))
+            return bool((await connection.execute(held)).scalar_one() >= self._max_queued)
+
+    async def find(self, receipt_hash: bytes) -> Standing | None:
+        """Return where the submission of this receipt stands; None: unknown, withdrawn, expired."""
+        async with self._begin() as connection:
+            row = await _one(connection, submission.c.receipt_hash == receipt_hash)
+        if row is None or row.state in GONE:
+            return None
+        return Standing(
+            state=State(row.state),
+            return_reason=Reason(row.return_reason) if row.return_reason else None,
+            take_down=row.take_down,
+        )
+
+    async def was_here(self, receipt_hash: bytes) -> bool:
+        """Whether this receipt stands for something taken back, expired or returned."""
+        async with self._begin() as connection:
+            row = await _one(connection, submission.c.receipt_hash == receipt_hash)
+        return row is not None and row.state in (*GONE, State.RETURNED)
+
+    async def withdraw(self, receipt_hash: bytes, *, today: dt.date) -> Standing | None:
+        """Destroy the envelope, or ask for the post to be taken down where it was released.
+
+        Returns the standing afterwards, None where nothing is held any more.
+        """
+        async with self._begin() as connection:
+            row = await _one(connection, submission.c.receipt_hash == receipt_hash)
+            if row is not None and row.state in OPEN:
+                change = {"state": State.WITHDRAWN, "changed_day": today, **_NO_ENVELOPE}
+                await _change(connection, row.id, change)
+            elif row is not None and row.state in (State.RELEASED, State.POSTED):
+                await _change(connection, row.id, {"take_down": True})
+        await self.checkpoint()
+        return await self.find(receipt_hash)
+
+    # -- the desk's side -----------------------------------------------------------------------
+
+    async def lease(self, holder: str, *, today: dt.date, include_today: bool) -> Handout:
+        """Lease everything that waits to `holder` and return all that she holds, by id."""
+        waiting = submission.c.state == State.SEALED
+        if not include_today:
+            waiting = and_(waiting, submission.c.day < today)
+        async with self._begin() as connection:
+            for row in await _all(connection, waiting):
+                change = {"state": State.LEASED, "holder": holder, "lease_day": today}
+                await _change(connection, row.id, change | {"changed_day": today})
+                await _append(connection, today, State.LEASED, row, signer=holder)
+            mine = and_(submission.c.state == State.LEASED, submission.c.holder == holder)
+            was_pulled = submission.c.holder.is_not(None)
+            gone = and_(submission.c.state.in_(GONE), was_pulled)
+            return Handout(
+                leases=tuple(
+                    Lease(id=row.id, day=row.day, envelope_sha256=row.envelope_sha256)
+                    for row in await _all(connection, mine)
+                ),
+                gone=tuple(row.id for row in await _all(connection, gone)),
+                take_down=tuple(row.id for row in await _all(connection, submission.c.take_down)),
+            )
+
+    async def envelope(self, submission_id: bytes, holder: str) -> bytes:
+        """Return the envelope that `holder` has leased.
+
+        Raises:
+            NothingThere: unknown, destroyed, or not hers: one answer.
+        """
+        wanted = and_(
+            submission.c.id == submission_id,
+            submission.c.holder == holder,
+            submission.c.state == State.LEASED,
+        )
+        async with self._begin() as connection:
+            query = select(submission.c.envelope).where(wanted)
+            envelope = (await connection.execute(query)).scalar_one_or_none()
+        if envelope is None:
+            raise NothingThere
+        return bytes(envelope)
+
+    async def decide(self, verdict: SignedVerdict, *, today: dt.date) -> bool:
+        """Carry out and log a signed verdict. Returns False where it stood already.
+
+        Raises:
+            NothingThere: unknown, withdrawn, expired, or decided the other way.
+            LockedByColleague: somebody else has it.
+            Corrupt: the verdict speaks of other bytes than the relay holds.
+        """
+        decision = verdict.decision
+        state = State.RELEASED if decision.verdict is Verdict.RELEASE else State.RETURNED
+        async with self._begin() as connection:
+            row = await _one(connection, submission.c.id == decision.id)
+            if row is None:
+                raise NothingThere("The relay knows no submission of this number.")
+            if row.state == state or (row.state, state) == (State.POSTED, State.RELEASED):
+                return False
+            if row.state in GONE:
+                raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
+            if row.state not in OPEN:
+                raise NothingThere(f"It was {row.state} before.")
+            if row.holder != verdict.signer:
+                raise LockedByColleague
+            if row.envelope_sha256 != decision.envelope_sha256:
+                raise Corrupt("The verdict is about another envelope than the relay holds.")
+            change = {"state": state, "changed_day": today, "return_reason": decision.reason}
+            if state is State.RETURNED:
+                change |= _NO_ENVELOPE
+            await _change(connection, row.id, change)
+            await _append(connection, today, state, row, signer=verdict.signer, verdict=verdict)
+        await self.checkpoint()
+        return True
+
+    async def entries_after(self, seq: int, *, limit: int) -> list[LogEntry]:
+        """Return at most `limit` entries of the log after number `seq`, in order."""
+        query = select(log).where(log.c.seq > seq).order_by(log.c.seq).limit(limit)
+        async with self._begin() as connection:
+            return [LogEntry(**row._mapping) for row in await connection.execute(query)]
+
+    # -- the relay's own housekeeping ----------------------------------------------------------
+
+    async def turn_day(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
+        """Log the arrivals of past days, expire, let leases lapse, forget, then compact.
+
+        Safe to repeat. Afterwards neither the file nor its order tells when anything came.
+        """
+        async with self._begin() as connection:
+            await _log_arrivals(connection, today)
+            expired = await _expire(connection, today, retain_days)
+            await _log_ends(connection, today)
+            lapsed = await _lapse(connection, today, lease_days)
+            forgotten = await _forget(connection, today, retain_days)
+        await self._outside_transaction("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
+        return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
+
+    async def count_due(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
+        """Return what `turn_day` would end, and end nothing."""
+        async with self._begin() as connection:
+            expired = await _expire(connection, today, retain_days)
+            lapsed = await _lapse(connection, today, lease_days)
+            forgotten = await _forget(connection, today, retain_days)
+            await connection.rollback()
+        return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
+
+    async def write_cover(self) -> None:
+        """Write and forget noise, so that the last change of the files tells of no arrival."""
+        async with self._begin() as connection:
+            await connection.execute(delete(marker).where(marker.c.name == "cover"))
+            noise = {"name": "cover", "value": secrets.token_bytes(_COVER_BYTES)}
+            await connection.execute(insert(marker).values(noise))
+        await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Move the write-ahead log into the database and empty it."""
+        await self._outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def _outside_transaction(self, *statements: str) -> None:
+        try:
+            async with self._engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                for statement in statements:
+                    cursor = await driver.execute(statement)  # type: ignore[union-attr]
+                    await cursor.close()
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise NotKept from error
+
+
+def _prepare_connection(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI
+    connection.isolation_level = None  # transactions are begun by _begin_immediate alone
+    cursor = connection.cursor()
+    for name, value in PRAGMAS.items():
+        cursor.execute(f"PRAGMA {name} = {value}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's event
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+_WITHOUT_ENVELOPE = [column for column in submission.c if column.name != "envelope"]
+
+
+async def _all(connection: AsyncConnection, where: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    query = select(*_WITHOUT_ENVELOPE).where(where).order_by(submission.c.id)
+    return (await connection.execute(query)).all()
+
+
+async def _one(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
+    query = select(*_WITHOUT_ENVELOPE).where(where)
+    return (await connection.execute(query)).one_or_none()
+
+
+async def _change(connection: AsyncConnection, submission_id: bytes, change: Any) -> None:  # noqa: ANN401 - columns
+    where = submission.c.id == submission_id
+    await connection.execute(update(submission).where(where).values(change))
+
+
+async def _append(
+    connection: AsyncConnection,
+    day: dt.date,
+    action: State | str,
+    row: Row[Any],
+    *,
+    signer: str | None = None,
+    verdict: SignedVerdict | None = None,
+) -> None:
+    newest = select(log.c.seq, log.c.hash).order_by(log.c.seq.desc()).limit(1)
+    last = (await connection.execute(newest)).one_or_none()
+    entry = LogEntry(
+        seq=last.seq + 1 if last else 1,
+        day=day,
+        action=str(action),
+        submission_id=row.id,
+        envelope_sha256=row.envelope_sha256,
+        signer=signer,
+        statement=verdict.decision.statement() if verdict else None,
+        signature=verdict.signature if verdict else None,
+        hash=b"",
+    )
+    entry = replace(entry, hash=next_hash(last.hash if last else GENESIS, entry))
+    await connection.execute(insert(log).values(vars(entry)))
+
+
+async def _log_arrivals(connection: AsyncConnection, today: dt.date) -> None:
+    """Append the arrivals of past days: by day, and within a day by random id."""
+    where = and_(submission.c.arrival_logged.is_(False), submission.c.day < today)
+    for row in sorted(await _all(connection, where), key=lambda row: (row.day, row.id)):
+        await _append(connection, row.day, "arrived", row)
+        await _change(connection, row.id, {"arrival_logged": True})
+
+
+async def _log_ends(connection: AsyncConnection, today: dt.date) -> None:
+    """Append withdrawals of past days, and expiries, which happen only when the day turns."""
+    where = and_(
+        submission.c.end_logged.is_(False),
+        submission.c.arrival_logged,
+        or_(
+            and_(submission.c.state == State.WITHDRAWN, submission.c.changed_day < today),
+            submission.c.state == State.EXPIRED,
+        ),
+    )
+    rows = await _all(connection, where)
+    for row in sorted(rows, key=lambda row: (row.changed_day, row.id)):
+        await _append(connection, row.changed_day, row.state, row)
+        await _change(connection, row.id, {"end_logged": True})
+
+
+async def _expire(connection: AsyncConnection, today: dt.date, retain_days: int) -> int:
+    oldest = today - dt.timedelta(days=retain_days)
+    too_old = update(submission).where(submission.c.state.in_(OPEN), submission.c.day < oldest)
+    change = {"state": State.EXPIRED, "changed_day": today, **_NO_ENVELOPE}
+    return (await connection.execute(too_old.values(change))).rowcount
+
+
+async def _lapse(connection: AsyncConnection, today: dt.date, lease_days: int) -> int:
+    oldest = today - dt.timedelta(days=lease_days)
+    too_old = update(submission).where(
+        submission.c.state == State.LEASED, submission.c.lease_day < oldest
+    )
+    return (await connection.execute(too_old.values(state=State.SEALED))).rowcount
+
+
+async def _forget(connection: AsyncConnection, today: dt.date, retain_days: int) -> int:
+    oldest = today - dt.timedelta(days=retain_days)
+    too_old = delete(submission).where(
+        submission.c.state.in_((*ENDED, State.RELEASED)), submission.c.changed_day < oldest
+    )
+    return (await connection.execute(too_old)).rowcount

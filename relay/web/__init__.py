@@ -1,0 +1,1 @@
+"""The aiohttp edge: parse, call, render. It decides nothing."""

@@ -1,0 +1,78 @@
+"""The applications of the two listeners, and what every answer has in common."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from relay.config import ServerConfig
+from relay.errors import MethodRefused, PageMissing, RelayError
+from relay.intake.runtime import Runtime
+from relay.web.desk_api import DeskApi
+from relay.web.pages import FALLBACK, LANGUAGES, Pages
+from relay.web.report import report
+from relay.web.submitter import SubmitterPages
+from relay.web.upload import Budget, Limits
+
+_METHODS = ("GET", "HEAD", "POST")
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_METHOD_NOT_ALLOWED = 405
+
+
+def create_app(config: ServerConfig, runtime: Runtime) -> web.Application:
+    """Return the public application; in a demo it carries the desk's API too."""
+    pages = Pages()
+    submitter = SubmitterPages(
+        intake=runtime.intake,
+        pages=pages,
+        budget=Budget(config.max_inflight_bytes),
+        limits=Limits(
+            max_bytes=config.max_upload_bytes, min_bytes_per_minute=config.min_bytes_per_minute
+        ),
+    )
+    app = web.Application(middlewares=[_error_pages(pages)])
+    if config.demo:
+        app.add_routes(DeskApi(runtime.handover).routes())
+    app.add_routes(submitter.routes())
+    return app
+
+
+def create_desk_app(runtime: Runtime) -> web.Application:
+    """Return the desk's application, for a listener of its own."""
+    app = web.Application(middlewares=[_error_pages(Pages())])
+    app.add_routes(DeskApi(runtime.handover).routes())
+    return app
+
+
+def _error_pages(pages: Pages) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+    """Return the middleware that turns whatever goes wrong into a page with our headers."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        allowed = _METHODS
+        try:
+            if request.method not in _METHODS:
+                raise MethodRefused
+            return await handler(request)
+        except web.HTTPException as answer:
+            error: RelayError = PageMissing()
+            if answer.status == _METHOD_NOT_ALLOWED:
+                error = MethodRefused()
+                allowed = tuple(sorted(getattr(answer, "allowed_methods", _METHODS)))
+        except RelayError as refusal:
+            error = refusal
+        except Exception as failure:  # noqa: BLE001 - the last net: a page, and no trace in it
+            error = RelayError()
+            error.__cause__ = failure
+        report(error)
+        first = request.path.split("/")[1]
+        response = pages.render(
+            "error.html",
+            language=first if first in LANGUAGES else FALLBACK,
+            error=error,
+            status=error.http_status,
+        )
+        if isinstance(error, MethodRefused):
+            response.headers["Allow"] = ", ".join(allowed)
+        return response
+
+    return middleware

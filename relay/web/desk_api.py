@@ -1,0 +1,150 @@
+"""The desk's API, JSON under /desk/v1/. Documented in docs/desk-api.md.
+
+Every route but the one that issues a nonce is behind a signature; every refusal is one answer.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from relay.errors import DeskRefused, RelayError, TooLarge
+from relay.intake.handover import Handover, SignedRequest
+from relay.web.headers import dress
+from relay.web.report import report
+
+NEXT_NONCE = "Relay-Nonce"
+_SCHEME = "Relay-Ed25519"
+_MAX_BODY_BYTES = 64 * 1024
+_View = Callable[[str, web.Request, Any], Awaitable[web.Response]]
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class DeskApi:
+    """The handlers of the desk's listener."""
+
+    def __init__(self, handover: Handover) -> None:
+        """Serve `handover`."""
+        self._handover = handover
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return every route of the desk; all but the first need a signature."""
+        return [
+            web.post("/desk/v1/nonce", self._issue_nonce),
+            web.post("/desk/v1/lease", self._signed(self._lease)),
+            web.get("/desk/v1/envelope/{id}", self._signed(self._envelope), allow_head=False),
+            web.post("/desk/v1/verdict", self._signed(self._decide)),
+            web.get("/desk/v1/log", self._signed(self._log), allow_head=False),
+        ]
+
+    async def _issue_nonce(self, request: web.Request) -> web.Response:
+        return _json({"nonce": self._handover.nonces.issue()})
+
+    def _signed(self, view: _View) -> _Handler:
+        """Wrap a view: who signed it, what is in it, and one shape for every refusal."""
+
+        async def handler(request: web.Request) -> web.Response:
+            try:
+                body = await _read_body(request)
+                colleague = self._handover.authenticate(_signed_request(request, body))
+            except RelayError as error:
+                return _refusal(error)
+            try:
+                response = await view(colleague, request, _parse(body))
+            except RelayError as error:
+                report(error)
+                response = _refusal(error)
+            response.headers[NEXT_NONCE] = self._handover.nonces.issue()
+            return response
+
+        return handler
+
+    async def _lease(self, colleague: str, request: web.Request, body: Any) -> web.Response:  # noqa: ANN401, ARG002 - JSON
+        handout = await self._handover.lease(colleague)
+        return _json(
+            {
+                "campaign": self._handover.campaign,
+                "leases": [
+                    {
+                        "id": lease.id.hex(),
+                        "day": lease.day.isoformat(),
+                        "envelope": lease.envelope_sha256.hex(),
+                    }
+                    for lease in handout.leases
+                ],
+                "gone": [gone.hex() for gone in handout.gone],
+                "take_down": [wanted.hex() for wanted in handout.take_down],
+            }
+        )
+
+    async def _envelope(self, colleague: str, request: web.Request, body: Any) -> web.Response:  # noqa: ANN401, ARG002 - JSON
+        try:
+            submission_id = bytes.fromhex(request.match_info["id"])
+        except ValueError:
+            raise DeskRefused from None
+        envelope = await self._handover.envelope(colleague, submission_id)
+        response = web.Response(body=envelope, content_type="application/octet-stream")
+        dress(response)
+        return response
+
+    async def _decide(self, colleague: str, request: web.Request, body: Any) -> web.Response:  # noqa: ANN401, ARG002 - JSON
+        try:
+            statement, signature = str(body["statement"]), str(body["signature"])
+        except (KeyError, TypeError):
+            raise DeskRefused from None
+        is_new = await self._handover.decide(colleague, statement, signature)
+        return _json({"already": not is_new})
+
+    async def _log(self, colleague: str, request: web.Request, body: Any) -> web.Response:  # noqa: ANN401, ARG002 - JSON
+        try:
+            after = int(request.query.get("after", "0"))
+        except ValueError:
+            raise DeskRefused from None
+        entries = await self._handover.log_after(after)
+        return _json({"entries": [entry.to_json() for entry in entries]})
+
+
+def _signed_request(request: web.Request, body: bytes) -> SignedRequest:
+    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    fields = rest.split(" ")
+    if scheme != _SCHEME or len(fields) != 3:  # noqa: PLR2004 - signer, nonce, signature
+        raise DeskRefused
+    signer, nonce, signature = fields
+    return SignedRequest(
+        method=request.method,
+        host=request.headers.get("Host", ""),
+        path=request.raw_path,
+        body=body,
+        untrusted_signer=signer,
+        untrusted_nonce=nonce,
+        untrusted_signature=signature,
+    )
+
+
+async def _read_body(request: web.Request) -> bytes:
+    body = b""
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            raise TooLarge
+    return body
+
+
+def _parse(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        raise DeskRefused from None
+
+
+def _json(answer: dict[str, Any], status: int = 200) -> web.Response:
+    response = web.json_response(answer, status=status)
+    dress(response)
+    return response
+
+
+def _refusal(error: RelayError) -> web.Response:
+    name = type(error).__name__
+    status = 404 if name == "NothingThere" else error.http_status
+    return _json({"error": name, "message": error.message}, status=status)

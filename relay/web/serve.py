@@ -1,0 +1,106 @@
+"""Listen until told to stop. Nothing here logs, and nothing keeps an address."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from aiohttp import web
+
+from relay.config import ServerConfig, split_listen
+from relay.errors import ConfigInvalid
+from relay.intake.runtime import open_runtime
+from relay.web.app import create_app, create_desk_app
+from relay.web.headers import dress
+
+_SHUTDOWN_S = 5.0  # for answers under way; the whole stop stays under ten seconds
+_LINGER_S = 30.0  # read on after a refusal, so that the page arrives instead of a reset
+_KEEPALIVE_S = 75.0
+_BACKLOG = 512
+
+
+class _Silent(logging.Logger):
+    """What aiohttp would log quotes addresses and headers: all of it is dropped."""
+
+    def __init__(self) -> None:
+        super().__init__("silent", logging.CRITICAL + 1)
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: ARG002, N802 - logging's own name
+        return False
+
+
+class _Connection(web.RequestHandler):
+    """One connection. What the HTTP parser refuses gets our headers and no details."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        del exc, message  # they quote the request
+        if request.writer.output_size > 0:
+            raise ConnectionError
+        response = web.Response(status=status, text="Not understood.\n")
+        dress(response)
+        response.force_close()
+        return response
+
+
+async def serve(
+    config: ServerConfig,
+    *,
+    on_ready: Callable[[], None],
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve both listeners until SIGTERM, SIGINT or `stop`; call `on_ready` once they answer.
+
+    Raises:
+        ConfigInvalid: a file or an address can't be used.
+    """
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_forget_exception)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        runtime = await stack.enter_async_context(open_runtime(config))
+        await _listen(stack, create_app(config, runtime), config.listen)
+        if not config.demo:
+            await _listen(stack, create_desk_app(runtime), config.desk_listen)
+        on_ready()
+        await stop.wait()
+
+
+async def _listen(stack: AsyncExitStack, app: web.Application, listen: str) -> None:
+    host, port = split_listen(listen)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    loop = asyncio.get_running_loop()
+    manager = runner.server
+    if manager is None:
+        raise ConfigInvalid("the web server does not start")
+    options: dict[str, Any] = {
+        "access_log": None,
+        "logger": _Silent(),
+        "auto_decompress": False,  # a compressed body is a bomb or a mistake
+        "lingering_time": _LINGER_S,
+        "keepalive_timeout": _KEEPALIVE_S,
+    }
+
+    def connection() -> _Connection:
+        return _Connection(manager, loop=loop, **options)
+
+    try:
+        server = await loop.create_server(connection, host, port, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigInvalid(f"{listen}: {error.strerror}") from error
+    stack.callback(server.close)
+
+
+def _forget_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Drop what asyncio would print of a broken connection: it quotes its address."""

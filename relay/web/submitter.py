@@ -1,0 +1,203 @@
+"""The submitter's pages: form, receipt, status, withdrawal."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from relay.errors import (
+    CrossSite,
+    DayUnreadable,
+    FormExpired,
+    FormUnreadable,
+    PageMissing,
+    PhotoMissing,
+    ReceiptMistyped,
+    RelayError,
+    SubmissionRefused,
+    TooLarge,
+)
+from relay.intake.submit import POSTERS, Intake, Upload
+from relay.receipt import grouped, read_receipt
+from relay.web.pages import FALLBACK, LANGUAGES, REASONS, SENTENCES, Pages
+from relay.web.report import report
+from relay.web.upload import Budget, Form, Limits, read_form
+
+_FRESH = {"may_post": "yes"}
+_SAFE_SITES = {None, "same-origin", "none"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitterPages:
+    """The handlers of the public listener."""
+
+    intake: Intake
+    pages: Pages
+    budget: Budget
+    limits: Limits
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return every public route; all else is denied."""
+        return [
+            web.get("/", self.choose_language),
+            web.get("/{language}/", self.show_form),
+            web.post("/{language}/", self.submit),
+            web.get("/{language}/receipt", self.ask_receipt),
+            web.post("/{language}/receipt", self.show_standing),
+            web.post("/{language}/withdraw", self.withdraw),
+        ]
+
+    async def choose_language(self, request: web.Request) -> web.Response:
+        """Show the list of languages."""
+        return self.pages.render("languages.html", language=FALLBACK, languages=LANGUAGES)
+
+    async def show_form(self, request: web.Request) -> web.Response:
+        """Show advice and form, or say that we are closed."""
+        language = _language(request)
+        try:
+            await self.intake.require_open()
+        except RelayError as error:
+            return self._closed(error, language)
+        return self._form(language, fields=_FRESH, error=None, status=200)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Take a submission in and show its receipt."""
+        language = _language(request)
+        form = None
+        try:
+            _require_same_site(request)
+            with self.budget.reserve() as reservation:
+                form = await read_form(request, self.limits, reservation)
+                upload = _read_upload(form, language)
+                acknowledgement = await self.intake.submit(upload)
+        except RelayError as error:
+            fields = form.fields if form else {}
+            report(error)
+            return self._form(language, fields=fields, error=error, status=error.http_status)
+        finally:
+            if form:
+                form.wipe()
+        return self.pages.render(
+            "sent.html",
+            language=language,
+            receipt=grouped(acknowledgement.receipt),
+            removed=acknowledgement.removed,
+        )
+
+    async def ask_receipt(self, request: web.Request) -> web.Response:
+        """Show the form that takes a receipt."""
+        return self.pages.render("receipt.html", language=_language(request), error=None)
+
+    async def show_standing(self, request: web.Request) -> web.Response:
+        """Show where a submission stands."""
+        language = _language(request)
+        try:
+            receipt = await self._read_receipt(request)
+        except SubmissionRefused as error:
+            return self._mistyped(error, language)
+        standing = await self.intake.look_up(receipt)
+        return self._standing(standing, receipt, language, missing_status=404)
+
+    async def withdraw(self, request: web.Request) -> web.Response:
+        """Take a submission back: one press, answered at once."""
+        language = _language(request)
+        try:
+            receipt = await self._read_receipt(request)
+        except SubmissionRefused as error:
+            return self._mistyped(error, language)
+        standing = await self.intake.withdraw(receipt)
+        return self._standing(standing, receipt, language, missing_status=200)
+
+    async def _read_receipt(self, request: web.Request) -> str:
+        _require_same_site(request)
+        limits = Limits(max_bytes=1, min_bytes_per_minute=self.limits.min_bytes_per_minute)
+        with self.budget.reserve() as reservation:
+            form = await read_form(request, limits, reservation)
+        try:
+            return read_receipt(form.fields["receipt"])
+        except KeyError:
+            raise ReceiptMistyped from None
+
+    def _form(
+        self, language: str, *, fields: Mapping[str, str], error: RelayError | None, status: int
+    ) -> web.Response:
+        return self.pages.form(
+            language=language,
+            fields=fields,
+            error=error,
+            is_open=True,
+            token=self.intake.keys.new_token(),
+            status=status,
+        )
+
+    def _closed(self, error: RelayError, language: str) -> web.Response:
+        return self.pages.form(
+            language=language,
+            fields={},
+            error=error,
+            is_open=False,
+            token="",
+            status=error.http_status,
+        )
+
+    def _mistyped(self, error: RelayError, language: str) -> web.Response:
+        return self.pages.render(
+            "receipt.html", language=language, error=error, status=error.http_status
+        )
+
+    def _standing(
+        self, standing: object, receipt: str, language: str, *, missing_status: int
+    ) -> web.Response:
+        return self.pages.render(
+            "standing.html",
+            language=language,
+            standing=standing,
+            receipt=receipt,
+            sentences=SENTENCES,
+            reasons=REASONS,
+            status=missing_status if standing is None else 200,
+        )
+
+
+def _language(request: web.Request) -> str:
+    language = request.match_info["language"]
+    if language not in LANGUAGES:
+        raise PageMissing
+    return language
+
+
+def _require_same_site(request: web.Request) -> None:
+    """Refuse posts from other sites. `Origin` is null under no-referrer and tells nothing."""
+    if request.headers.get("Sec-Fetch-Site") not in _SAFE_SITES:
+        raise CrossSite
+
+
+def _read_upload(form: Form, language: str) -> Upload:
+    fields = form.fields
+    if "token" not in fields:
+        raise FormExpired
+    if form.is_too_large:
+        raise TooLarge
+    if not form.untrusted_photo:
+        raise PhotoMissing
+    poster = next((known for known in POSTERS if known == fields.get("poster")), None)
+    if fields.get("poster") and poster is None:
+        raise FormUnreadable
+    return Upload(
+        token=fields["token"],
+        untrusted_photo=form.untrusted_photo,
+        message=fields.get("message", ""),
+        language=language,
+        poster=poster,
+        may_post=fields.get("may_post") == "yes",
+        may_quote=fields.get("may_quote") == "yes",
+        not_before=_read_day(fields.get("not_before", "")),
+    )
+
+
+def _read_day(text: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text.strip()) if text.strip() else None
+    except ValueError:
+        raise DayUnreadable from None

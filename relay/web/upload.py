@@ -1,0 +1,216 @@
+"""Read a form's body into RAM, in any order of fields, within limits, never onto a disk.
+
+Of each part the name and the bytes are kept; file name, content type and every other header are
+dropped unread.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
+
+from relay.errors import Busy, FormUnreadable, TooLarge, TooSlow
+
+PHOTO_FIELD = "photo"
+MAX_FIELD_BYTES = 16 * 1024  # the message, 500 characters, has 2,000; the rest is short
+_MAX_PARTS = 32
+_MAX_URLENCODED_BYTES = 4 * 1024
+_WINDOW_S = 60.0
+_DISCARD_FACTOR = 4  # read this many times the limit on, so that the page of refusal arrives
+
+
+class Budget:
+    """Bytes that all uploads together may hold in memory."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """Allow `max_bytes`."""
+        self._left = max_bytes
+
+    @contextmanager
+    def reserve(self) -> Iterator["Reservation"]:
+        """Hold bytes for one upload and give them all back at the end."""
+        reservation = Reservation(self)
+        try:
+            yield reservation
+        finally:
+            self._left += reservation.held
+
+    def take(self, count: int) -> None:
+        """Take `count` bytes.
+
+        Raises:
+            Busy: they are not there.
+        """
+        if count > self._left:
+            raise Busy
+        self._left -= count
+
+
+@dataclass
+class Reservation:
+    """What one upload holds."""
+
+    budget: Budget
+    held: int = 0
+
+    def take(self, count: int) -> None:
+        """Take `count` bytes more."""
+        self.budget.take(count)
+        self.held += count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A form as it arrived: fields as text, the photo as the one buffer that is wiped later."""
+
+    fields: dict[str, str] = field(default_factory=dict, repr=False)
+    untrusted_photo: bytearray = field(default_factory=bytearray, repr=False)
+    is_too_large: bool = False
+
+    def wipe(self) -> None:
+        """Overwrite the photo where it lies."""
+        self.untrusted_photo[:] = bytes(len(self.untrusted_photo))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """max_bytes: of the photo; min_bytes_per_minute: slower is ended."""
+
+    max_bytes: int
+    min_bytes_per_minute: int
+
+
+async def read_form(request: web.Request, limits: Limits, reservation: Reservation) -> Form:
+    """Return the form in a multipart or urlencoded body.
+
+    Raises:
+        FormUnreadable: not a form, or cut short. TooSlow, TooLarge, Busy: as they say.
+    """
+    kind, options = parse_options_header(request.headers.get("Content-Type", ""))
+    pieces = _paced(request, limits.min_bytes_per_minute)
+    try:
+        if kind == "multipart/form-data":
+            return await _read_multipart(pieces, options.get("boundary", ""), limits, reservation)
+        if kind == "application/x-www-form-urlencoded":
+            return await _read_urlencoded(pieces)
+    except (MultipartError, ClientError, HttpProcessingError, ConnectionError, UnicodeError):
+        pass  # their words may quote the body
+    raise FormUnreadable
+
+
+async def _paced(request: web.Request, min_bytes_per_minute: int) -> AsyncIterator[bytes]:
+    """Yield the body as it comes; end one that brings too little in any minute."""
+    window_end, window_bytes = time.monotonic() + _WINDOW_S, 0
+    while True:
+        try:
+            async with asyncio.timeout(max(0.0, window_end - time.monotonic())):
+                piece = await request.content.readany()
+        except TimeoutError:
+            piece = None
+        if piece == b"":
+            return
+        window_bytes += len(piece or b"")
+        if time.monotonic() >= window_end:
+            if window_bytes < min_bytes_per_minute:
+                raise TooSlow
+            window_end, window_bytes = time.monotonic() + _WINDOW_S, 0
+        if piece:
+            yield piece
+
+
+async def _read_multipart(
+    pieces: AsyncIterator[bytes], boundary: str, limits: Limits, reservation: Reservation
+) -> Form:
+    assembly = _Assembly(limits.max_bytes, reservation)
+    seen = 0
+    with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS) as parser:
+        async for piece in pieces:
+            seen += len(piece)
+            if seen > _DISCARD_FACTOR * limits.max_bytes:
+                raise TooLarge
+            try:
+                for event in parser.parse(piece):
+                    assembly.take(event)
+            except ParserLimitReached:
+                raise FormUnreadable from None
+            if parser.closed:
+                break
+        parser.close()
+    return assembly.form()
+
+
+class _Assembly:
+    """Puts the parser's events together; a photo over the limit is dropped, the text is kept."""
+
+    def __init__(self, max_photo_bytes: int, reservation: Reservation) -> None:
+        self._max_photo_bytes = max_photo_bytes
+        self._reservation = reservation
+        self._texts: dict[str, bytearray] = {}
+        self._photo = bytearray()
+        self._photos = 0
+        self._is_too_large = False
+        self._name: str | None = None
+
+    def take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
+        if isinstance(event, MultipartSegment):
+            self._begin(event.name)
+        elif event is None:
+            self._name = None
+        elif self._name == PHOTO_FIELD:
+            self._add_to_photo(event)
+        elif self._name is not None:
+            text = self._texts[self._name]
+            if len(text) + len(event) > MAX_FIELD_BYTES:
+                raise FormUnreadable
+            text += event
+
+    def _begin(self, name: str) -> None:
+        self._name = name
+        if name == PHOTO_FIELD:
+            self._photos += 1
+        elif self._texts.setdefault(name, bytearray()):
+            raise FormUnreadable  # the same field twice
+        if self._photos > 1:
+            raise FormUnreadable
+
+    def _add_to_photo(self, chunk: bytes | bytearray) -> None:
+        if len(self._photo) + len(chunk) > self._max_photo_bytes:
+            self._is_too_large = True
+            self._photo.clear()
+        if not self._is_too_large:
+            self._reservation.take(len(chunk))
+            self._photo += chunk
+
+    def form(self) -> Form:
+        return Form(
+            fields={name: text.decode("utf-8") for name, text in self._texts.items()},
+            untrusted_photo=self._photo,
+            is_too_large=self._is_too_large,
+        )
+
+
+async def _read_urlencoded(pieces: AsyncIterator[bytes]) -> Form:
+    body = b""
+    async for piece in pieces:
+        body += piece
+        if len(body) > _MAX_URLENCODED_BYTES:
+            raise FormUnreadable
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARTS
+        )
+    except ValueError:
+        raise FormUnreadable from None
+    return Form(fields=dict(pairs))
