@@ -1,6 +1,5 @@
 """Lay out a campaign's folder: configuration, keys, and for a demo a whole staff of one."""
 
-import os
 import secrets
 import shutil
 import tempfile
@@ -13,6 +12,8 @@ from relay.seal.files import write_secret
 
 CONFIG_NAME = "relay.toml"
 DESK_NAME = "desk.toml"
+# A demo's passphrase is random and lies beside the keys: stretching it would only cost time.
+_DEMO_LOG_N = 10
 
 _CONFIG = """\
 # Every setting and its default: docs/operator.md.
@@ -61,7 +62,7 @@ def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) ->
         ):
             (draft / name).write_text(text, "utf-8")
             (draft / name).chmod(0o644)
-        os.rename(draft, folder)
+        draft.rename(folder)
     except OSError as error:
         raise ConfigInvalid(f"{folder}: {error.strerror}") from error
     finally:
@@ -72,7 +73,7 @@ def _make_demo_desk(folder: Path, listen: str) -> tuple[str, str]:
     passphrase = secrets.token_urlsafe(16)
     write_secret(folder / "passphrase", passphrase.encode() + b"\n")
     write_desk(folder, listen)
-    return make_keys(folder, passphrase)
+    return make_keys(folder, passphrase, log_n=_DEMO_LOG_N)
 
 
 def write_desk(folder: Path, listen: str) -> None:

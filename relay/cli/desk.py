@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.cli.keys import read_passphrase
-from relay.cli.printing import ask_passphrase, complain, printable, result, result_json, say
+from relay.cli.printing import ask_passphrase, printable, result, result_json, say
 from relay.config import DeskConfig
 from relay.desk.audit import audit, fetch_log
 from relay.desk.client import DeskClient
@@ -25,7 +25,7 @@ NOTHING = 10
 _Work = Callable[[DeskClient, Journal, SigningIdentity], Coroutine[Any, Any, int]]
 
 
-def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+def add_commands(commands: Any) -> None:
     """Add the staff's commands."""
     desk = commands.add_parser("desk", help="the staff side")
     desk.add_argument("--config", type=Path, default=Path("desk.toml"), help="default: desk.toml")
@@ -195,10 +195,12 @@ def _say_decided(arguments: argparse.Namespace, submission_id: str, how: str) ->
 def _log(arguments: argparse.Namespace) -> int:
     async def work(client: DeskClient, journal: Journal, identity: SigningIdentity) -> int:
         if arguments.verify:
-            checked = await audit(client, journal)
-            entries, seq = checked.entries, checked.seq
+            checked = await audit(client, journal, identity)
+            entries, seq = checked.entries, checked.head.seq
+            if checked.vouched_by is not None:
+                say(f"Older entries are gone; {printable(checked.vouched_by)} had checked them.")
         else:
-            entries = await fetch_log(client, 0)
+            entries = (await fetch_log(client)).entries
             seq = entries[-1].seq if entries else 0
         if arguments.json:
             report = {"verified": arguments.verify, "seq": seq}
@@ -206,8 +208,12 @@ def _log(arguments: argparse.Namespace) -> int:
             return 0
         mine = identity.signer().encoded
         for entry in entries:
-            who = "" if entry.signer is None else " by you" if entry.signer == mine else (
-                f" by {printable(entry.signer)}"
+            who = (
+                ""
+                if entry.signer is None
+                else " by you"
+                if entry.signer == mine
+                else (f" by {printable(entry.signer)}")
             )
             result(
                 f"{entry.seq} {entry.day} {printable(entry.action)} "
@@ -218,5 +224,3 @@ def _log(arguments: argparse.Namespace) -> int:
         return 0
 
     return _connected(DeskConfig.load(arguments.config), work)
-
-

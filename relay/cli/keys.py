@@ -7,14 +7,14 @@ from typing import Any
 from relay.cli.printing import ask_passphrase, result, result_json, say
 from relay.errors import ConfigInvalid
 from relay.seal.files import load_identities, load_signing_identity, seal_secret, write_secret
-from relay.seal.keys import HybridIdentity
+from relay.seal.keys import SCRYPT_LOG_N, HybridIdentity
 from relay.seal.signing import SigningIdentity
 
 IDENTITY_NAME = "identity.age"
 SIGNER_NAME = "signer.age"
 
 
-def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+def add_commands(commands: Any) -> None:
     """Add `keys generate` and `keys show`."""
     keys = commands.add_parser("keys", help="make and show keys").add_subparsers(
         required=True, metavar="COMMAND"
@@ -45,8 +45,10 @@ def read_passphrase(path: Path) -> str:
     return passphrase
 
 
-def make_keys(folder: Path, passphrase: str) -> tuple[str, str]:
+def make_keys(folder: Path, passphrase: str, *, log_n: int = SCRYPT_LOG_N) -> tuple[str, str]:
     """Write both key files and return the recipient and the signer.
+
+    log_n: scrypt's cost; the default is what the age command writes.
 
     Raises:
         ConfigInvalid: one of them exists.
@@ -56,8 +58,11 @@ def make_keys(folder: Path, passphrase: str) -> tuple[str, str]:
     for name in (IDENTITY_NAME, SIGNER_NAME):
         if (folder / name).exists():
             raise ConfigInvalid(f"{folder / name} exists. A key is never overwritten.")
-    write_secret(folder / IDENTITY_NAME, seal_secret(identity.encode_secret(), passphrase))
-    write_secret(folder / SIGNER_NAME, seal_secret(signing_identity.encode_secret(), passphrase))
+    for name, secret in (
+        (IDENTITY_NAME, identity.encode_secret()),
+        (SIGNER_NAME, signing_identity.encode_secret()),
+    ):
+        write_secret(folder / name, seal_secret(secret, passphrase, log_n=log_n))
     return identity.recipient().encoded, signing_identity.signer().encoded
 
 

@@ -23,7 +23,7 @@ _PR_SET_DUMPABLE = 4  # Source: linux/prctl.h
 _DEFAULT_LISTEN = "127.0.0.1:8080"
 
 
-def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+def add_commands(commands: Any) -> None:
     """Add the operator's commands."""
     init = commands.add_parser("init", help="lay out a campaign's folder")
     init.add_argument("folder", type=Path)
@@ -90,7 +90,7 @@ def _run(config: ServerConfig, words: list[str]) -> int:
 
     _protect_memory()
     _log_events()
-    asyncio.run(serve(config, on_ready=lambda: [say(line) for line in words] and None))
+    asyncio.run(serve(config, on_ready=lambda: say("\n".join(words))))
     return 0
 
 

@@ -1,79 +1,130 @@
 """Check the relay's log against what this desk remembers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.desk.client import DeskClient
 from relay.desk.journal import Journal
 from relay.errors import Corrupt
-from relay.queue.chain import LogEntry, verify_chain
+from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json, verify_chain
 from relay.queue.verdicts import Decision
 from relay.seal import signing
-from relay.seal.signing import Signer
+from relay.seal.signing import Signer, SigningIdentity
 
 _DECIDED = {"release": "released", "return": "returned"}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Log:
+    """The log as the relay tells it: where it begins, who vouched for it, the entries."""
+
+    campaign: str
+    base: Head
+    checkpoint: Checkpoint | None
+    entries: list[LogEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was read and found in order."""
+    """What was found in order: new entries, the head now, and who vouched for what is gone."""
 
     entries: list[LogEntry]
-    seq: int
+    head: Head
+    vouched_by: str | None
 
 
-async def fetch_log(client: DeskClient, after: int) -> list[LogEntry]:
-    """Return every entry after number `after`.
+async def fetch_log(client: DeskClient, after: int = 0) -> Log:
+    """Return the log from entry number `after` + 1 on.
 
     Raises:
         Corrupt: the answer can't be read.
     """
     entries: list[LogEntry] = []
     while True:
-        answer = await client.ask("GET", f"/desk/v1/log?after={after}")
-        page = _read_page(answer)
-        entries += page
-        if not page:
-            return entries
-        if page[-1].seq <= after:
+        page = _read_page(await client.ask("GET", f"/desk/v1/log?after={after}"))
+        entries += page.entries
+        if not page.entries:
+            return replace(page, entries=entries)
+        if page.entries[-1].seq <= after:
             raise Corrupt("The relay's log does not go forward.")
-        after = page[-1].seq
+        after = page.entries[-1].seq
 
 
-def _read_page(answer: Any) -> list[LogEntry]:  # noqa: ANN401 - JSON
+def _read_page(answer: Any) -> Log:
     try:
-        return [LogEntry.from_json(entry) for entry in answer["entries"]]
-    except (KeyError, TypeError):
+        checkpoint = answer["checkpoint"]
+        return Log(
+            campaign=str(answer["campaign"]),
+            base=head_from_json(answer["base"]),
+            checkpoint=None if checkpoint is None else Checkpoint.from_json(checkpoint),
+            entries=[LogEntry.from_json(entry) for entry in answer["entries"]],
+        )
+    except (AttributeError, KeyError, TypeError):
         raise Corrupt("The relay's log can't be read.") from None
 
 
-async def audit(client: DeskClient, journal: Journal) -> Audit:
-    """Verify what was added since this desk last looked, and remember the new head.
+async def audit(client: DeskClient, journal: Journal, identity: SigningIdentity) -> Audit:
+    """Verify what was added since this desk last looked, vouch for it, remember the new head.
 
     Raises:
         Corrupt: an entry deleted, altered, reordered, rolled back or forged, a verdict of this
             desk missing, or an envelope that is not the one this desk was given.
     """
-    head = bytes.fromhex(journal.log_hash)
-    if journal.log_seq:
-        entries = await fetch_log(client, journal.log_seq - 1)
-        if not entries:
-            raise Corrupt(f"The relay's log was rolled back: entry {journal.log_seq} is gone.")
-        if entries[0].seq != journal.log_seq or entries[0].hash != head:
-            raise Corrupt(f"The relay's log was altered at entry {journal.log_seq} or before.")
-        entries = entries[1:]
-    else:
-        entries = await fetch_log(client, 0)
-    head = verify_chain(entries, seq=journal.log_seq, head=head)
+    seen = Head(seq=journal.log_seq, hash=bytes.fromhex(journal.log_hash))
+    log = await fetch_log(client, max(0, seen.seq - 1))
+    journal.campaign = log.campaign
+    start, entries = _follow_on(log, seen)
+    heads = verify_chain(entries, start)
+    vouched_by = None
+    if start.seq > seen.seq:
+        vouched_by = _vouched_by(log, heads)
+    elif start != seen:
+        raise _rolled_back(seen)
     for entry in entries:
         _check_entry(entry, journal)
-    decided = {e.submission_id.hex() for e in entries if e.action in _DECIDED.values()}
-    journal.awaited = [name for name in journal.awaited if name not in decided]
-    if journal.awaited:
-        raise Corrupt(f"The relay's log lacks your verdict about {journal.awaited[0]}.")
-    journal.log_seq += len(entries)
-    journal.log_hash = head.hex()
-    return Audit(entries=entries, seq=journal.log_seq)
+    decided = {entry.submission_id.hex() for entry in entries if entry.action in _DECIDED.values()}
+    awaited = [name for name in journal.awaited if name not in decided]
+    if awaited:
+        raise Corrupt(f"The relay's log lacks your verdict about {awaited[0]}.")
+    head = heads[-1]
+    if entries:
+        await _vouch(client, identity, head, log.campaign)
+    journal.awaited, journal.log_seq, journal.log_hash = [], head.seq, head.hash.hex()
+    return Audit(entries=entries, head=head, vouched_by=vouched_by)
+
+
+def _follow_on(log: Log, seen: Head) -> tuple[Head, list[LogEntry]]:
+    """Return the head that is known and the entries that must follow on from it."""
+    if log.base.seq >= seen.seq:
+        return log.base, log.entries
+    first = next(iter(log.entries), None)  # the entry seen last, fetched again
+    if first is None or (first.seq, first.hash) != (seen.seq, seen.hash):
+        raise _rolled_back(seen)
+    return seen, log.entries[1:]
+
+
+def _rolled_back(seen: Head) -> Corrupt:
+    return Corrupt(f"The relay's log was rolled back or altered: entry {seen.seq} is not there.")
+
+
+def _vouched_by(log: Log, heads: list[Head]) -> str:
+    """Return who signed for the entries that are no longer kept."""
+    checkpoint = log.checkpoint
+    if checkpoint is None or checkpoint.head not in heads:
+        raise Corrupt("The relay's log begins in the middle, and nobody vouches for it.")
+    try:
+        signer = Signer.parse(checkpoint.signer)
+    except ValueError:
+        raise Corrupt("The relay's log begins in the middle, and nobody vouches for it.") from None
+    statement = checkpoint.head.statement(log.campaign).encode()
+    signer.verify(signing.CHECKPOINT, statement, checkpoint.signature)
+    return signer.encoded
+
+
+async def _vouch(client: DeskClient, identity: SigningIdentity, head: Head, campaign: str) -> None:
+    signature = identity.sign(signing.CHECKPOINT, head.statement(campaign).encode())
+    checkpoint = Checkpoint(head=head, signer=identity.signer().encoded, signature=signature)
+    await client.ask("POST", "/desk/v1/checkpoint", checkpoint.to_json())
 
 
 def _check_entry(entry: LogEntry, journal: Journal) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -41,7 +41,7 @@ class DeskClient:
         self._signer = identity.signer().encoded
         self._nonce: str | None = None
 
-    async def __aenter__(self) -> "DeskClient":
+    async def __aenter__(self) -> Self:
         """Open the connection pool."""
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False)
         return self
@@ -55,7 +55,7 @@ class DeskClient:
         """Close it."""
         await self._session.close()
 
-    async def ask(self, method: str, path: str, question: Any = None) -> Any:  # noqa: ANN401 - JSON
+    async def ask(self, method: str, path: str, question: Any = None) -> Any:
         """Return the relay's JSON answer.
 
         Raises:
@@ -67,7 +67,7 @@ class DeskClient:
         except (ValueError, RecursionError):
             raise Corrupt("The relay's answer can't be read.") from None
 
-    async def fetch(self, method: str, path: str, question: Any = None) -> bytes:  # noqa: ANN401 - JSON
+    async def fetch(self, method: str, path: str, question: Any = None) -> bytes:
         """Return the bytes that the relay answers.
 
         Raises:

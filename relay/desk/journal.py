@@ -15,8 +15,10 @@ _GENESIS = "00" * 32
 
 @dataclass
 class Journal:
-    """Envelopes pulled (id to SHA-256), folders they were opened in, verdicts,
-    those among them that the log has not shown yet, and the head of the log."""
+    """What was pulled (id to SHA-256), opened (id to folders), decided (id to verdict).
+
+    awaited: verdicts that the log has not shown yet. log_seq, log_hash: where it ended last.
+    """
 
     envelopes: dict[str, str] = field(default_factory=dict)
     opened: dict[str, list[str]] = field(default_factory=dict)

@@ -1,7 +1,6 @@
 """Open envelopes: decrypt, check, scrub again in the box, write whole or not at all."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,14 @@ from pathlib import Path
 
 from relay.desk.journal import replace_file
 from relay.desk.pull import ID
-from relay.errors import Corrupt, NothingThere, RelayError, ScrubFailed, SubmissionRefused, UnsafePlace
+from relay.errors import (
+    Corrupt,
+    NothingThere,
+    RelayError,
+    ScrubFailed,
+    SubmissionRefused,
+    UnsafePlace,
+)
 from relay.scrub import jpeg
 from relay.scrub.supervisor import Scrubber
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, open_envelope
@@ -114,7 +120,7 @@ def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
         part.mkdir(mode=0o700)
         for name, content in files.items():
             replace_file(part / name, content)
-        os.rename(part, folder)
+        part.rename(folder)
     except OSError:
         shutil.rmtree(part, ignore_errors=True)
         raise

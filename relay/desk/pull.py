@@ -71,7 +71,7 @@ def destroy_copies(submission_id: str, journal: Journal, sealed: Path) -> bool:
     return bool(there)
 
 
-def _read_handout(answer: Any) -> tuple[dict[str, str], list[str], list[str], str]:  # noqa: ANN401 - JSON
+def _read_handout(answer: Any) -> tuple[dict[str, str], list[str], list[str], str]:
     try:
         leases = {str(lease["id"]): str(lease["envelope"]) for lease in answer["leases"]}
         gone = [str(submission_id) for submission_id in answer["gone"]]

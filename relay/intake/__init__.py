@@ -1,1 +1,1 @@
-"""The relay's use cases, without HTTP: a submitter sends and follows, the desk is handed over to."""
+"""The relay's use cases, without HTTP: the submitter's and the desk's."""

@@ -3,14 +3,14 @@
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nacl.encoding import RawEncoder
 from nacl.hash import blake2b
 
 from relay.errors import Corrupt, DeskRefused
 from relay.intake.submit import utc_today
-from relay.queue.chain import LogEntry
+from relay.queue.chain import Checkpoint, LogEntry
 from relay.queue.store import Handout, SealedQueue
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
@@ -130,6 +130,16 @@ class Handover:
             raise Corrupt("A verdict for another campaign.")
         verdict = SignedVerdict(decision=decision, signer=colleague, signature=signature)
         return await self.queue.decide(verdict, today=utc_today())
+
+    async def keep_checkpoint(self, colleague: str, checkpoint: Checkpoint) -> None:
+        """Keep a head of the log that `colleague` vouches for; older entries may then be dropped.
+
+        Raises:
+            Corrupt: not signed by this colleague, or not a head of this log.
+        """
+        statement = checkpoint.head.statement(self.campaign).encode()
+        self.staff[colleague].verify(signing.CHECKPOINT, statement, checkpoint.signature)
+        await self.queue.keep_checkpoint(replace(checkpoint, signer=colleague))
 
     async def log_after(self, seq: int) -> list[LogEntry]:
         """Return up to 1,000 entries of the log after number `seq`."""

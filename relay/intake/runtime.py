@@ -41,9 +41,7 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
         SealedQueue.open(config.database, max_queued=config.max_queued) as queue,
         Scrubber(max_jpeg_bytes=photo_budget(config.envelope_bytes)) as scrubber,
     ):
-        intake = Intake(
-            campaign=_open_door(config), keys=keys, queue=queue, scrubber=scrubber
-        )
+        intake = Intake(campaign=_open_door(config), keys=keys, queue=queue, scrubber=scrubber)
         handover = Handover(
             campaign=config.campaign,
             staff=staff,
@@ -89,5 +87,5 @@ async def _keep_house(queue: SealedQueue, config: ServerConfig) -> None:
                 turned = today
             await queue.write_cover()
         except NotKept:
-            events.error("the queue can't be written: disk full, or the file is gone")  # noqa: TRY400 - a trace may quote what failed
+            events.error("the queue can't be written: disk full, or the file is gone")
         await asyncio.sleep(config.cover_write_s)

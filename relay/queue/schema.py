@@ -50,10 +50,19 @@ submission = Table(
     # Whether the log has its arrival, and its withdrawal.
     Column("arrival_logged", Boolean, nullable=False, default=False),
     Column("end_logged", Boolean, nullable=False, default=False),
-    # The age file; NULL once destroyed. Last, so that reading the rest does not read it.
-    Column("envelope", LargeBinary),
     Index("submission_by_receipt", "receipt_hash", unique=True),
     Index("submission_by_state", "state", "day"),
+    sqlite_with_rowid=False,
+)
+
+# What is sealed, apart from its state: a change of state must not rewrite half a megabyte.
+envelope = Table(
+    "envelope",
+    metadata,
+    # The submission's id. The row is deleted, and its pages zeroed, when the envelope is destroyed.
+    Column("id", LargeBinary(16), primary_key=True),
+    # The age file.
+    Column("sealed", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -76,8 +85,9 @@ log = Table(
     Column("hash", LargeBinary(32), nullable=False),
 )
 
-# One row, "cover": noise rewritten at fixed intervals, so that the last change of the file tells
-# of no arrival.
+# At most three rows. "cover": noise rewritten at fixed intervals, so that the last change of the
+# file tells of no arrival. "checkpoint": the newest head of the log that a colleague vouched for,
+# JSON. "base": the head before the oldest entry still kept, JSON.
 marker = Table(
     "marker",
     metadata,

@@ -1,8 +1,8 @@
 """The states of a submission and what may follow what.
 
-    sealed -> leased -> released -> posted
-       |         |-> returned
-       |-> withdrawn, expired (from sealed and leased)
+sealed -> leased -> released -> posted
+   |         |-> returned
+   |-> withdrawn, expired (from sealed and leased)
 """
 
 import enum

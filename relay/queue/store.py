@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import json
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -26,8 +27,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from relay.errors import ConfigInvalid, Corrupt, LockedByColleague, NothingThere, NotKept, QueueFull
-from relay.queue.chain import GENESIS, LogEntry, next_hash
-from relay.queue.schema import SCHEMA_VERSION, log, marker, metadata, submission
+from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json, next_hash
+from relay.queue.schema import SCHEMA_VERSION, envelope, log, marker, metadata, submission
 from relay.queue.states import ENDED, GONE, HELD, OPEN, Reason, State, Verdict
 from relay.queue.verdicts import SignedVerdict
 
@@ -40,7 +41,6 @@ PRAGMAS = {
     "journal_size_limit": 0,  # the write-ahead log keeps nothing after a checkpoint
 }
 _COVER_BYTES = 64
-_NO_ENVELOPE = {"envelope": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class SealedQueue:
             await engine.dispose()
 
     async def _create_or_check(self, path: Path) -> None:
-        path.touch(mode=0o600)
+        path.touch(mode=0o600)  # noqa: ASYNC240 - once, at start
         async with self._begin() as connection:
             version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
             if version == 0:
@@ -133,8 +133,8 @@ class SealedQueue:
 
     # -- the submitter's side ------------------------------------------------------------------
 
-    async def enqueue(self, envelope: bytes, receipt_hash: bytes, *, today: dt.date) -> None:
-        """Keep `envelope` durably: when this returns, it is synced to the disk.
+    async def enqueue(self, sealed: bytes, receipt_hash: bytes, *, today: dt.date) -> None:
+        """Keep `sealed` durably: when this returns, it is synced to the disk.
 
         Where the queue already holds this receipt, nothing changes.
 
@@ -153,10 +153,10 @@ class SealedQueue:
                 "state": State.SEALED,
                 "changed_day": today,
                 "receipt_hash": receipt_hash,
-                "envelope_sha256": hashlib.sha256(envelope).digest(),
-                "envelope": envelope,
+                "envelope_sha256": hashlib.sha256(sealed).digest(),
             }
             await connection.execute(insert(submission).values(row))
+            await connection.execute(insert(envelope).values(id=row["id"], sealed=sealed))
 
     async def is_full(self) -> bool:
         """Whether the next submission would be refused."""
@@ -190,8 +190,9 @@ class SealedQueue:
         async with self._begin() as connection:
             row = await _one(connection, submission.c.receipt_hash == receipt_hash)
             if row is not None and row.state in OPEN:
-                change = {"state": State.WITHDRAWN, "changed_day": today, **_NO_ENVELOPE}
+                change = {"state": State.WITHDRAWN, "changed_day": today}
                 await _change(connection, row.id, change)
+                await _destroy(connection, row.id)
             elif row is not None and row.state in (State.RELEASED, State.POSTED):
                 await _change(connection, row.id, {"take_down": True})
         await self.checkpoint()
@@ -227,17 +228,14 @@ class SealedQueue:
         Raises:
             NothingThere: unknown, destroyed, or not hers: one answer.
         """
-        wanted = and_(
-            submission.c.id == submission_id,
-            submission.c.holder == holder,
-            submission.c.state == State.LEASED,
-        )
+        hers = and_(submission.c.holder == holder, submission.c.state == State.LEASED)
+        query = select(envelope.c.sealed).join(submission, submission.c.id == envelope.c.id)
         async with self._begin() as connection:
-            query = select(submission.c.envelope).where(wanted)
-            envelope = (await connection.execute(query)).scalar_one_or_none()
-        if envelope is None:
+            found = await connection.execute(query.where(envelope.c.id == submission_id, hers))
+            sealed = found.scalar_one_or_none()
+        if sealed is None:
             raise NothingThere
-        return bytes(envelope)
+        return bytes(sealed)
 
     async def decide(self, verdict: SignedVerdict, *, today: dt.date) -> bool:
         """Carry out and log a signed verdict. Returns False where it stood already.
@@ -264,9 +262,9 @@ class SealedQueue:
             if row.envelope_sha256 != decision.envelope_sha256:
                 raise Corrupt("The verdict is about another envelope than the relay holds.")
             change = {"state": state, "changed_day": today, "return_reason": decision.reason}
-            if state is State.RETURNED:
-                change |= _NO_ENVELOPE
             await _change(connection, row.id, change)
+            if state is State.RETURNED:
+                await _destroy(connection, row.id)
             await _append(connection, today, state, row, signer=verdict.signer, verdict=verdict)
         await self.checkpoint()
         return True
@@ -275,7 +273,26 @@ class SealedQueue:
         """Return at most `limit` entries of the log after number `seq`, in order."""
         query = select(log).where(log.c.seq > seq).order_by(log.c.seq).limit(limit)
         async with self._begin() as connection:
-            return [LogEntry(**row._mapping) for row in await connection.execute(query)]
+            return [LogEntry(**row) for row in (await connection.execute(query)).mappings()]
+
+    async def base_and_checkpoint(self) -> tuple[Head, Checkpoint | None]:
+        """Return the head before the oldest entry kept, and what a colleague last vouched for."""
+        async with self._begin() as connection:
+            fields = await _read_marker(connection, "checkpoint")
+            checkpoint = None if fields is None else Checkpoint.from_json(fields)
+            return await _base(connection), checkpoint
+
+    async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint whose signature was checked.
+
+        Raises:
+            Corrupt: the log here has another hash at that entry, or no such entry.
+        """
+        at = select(log.c.hash).where(log.c.seq == checkpoint.head.seq)
+        async with self._begin() as connection:
+            if (await connection.execute(at)).scalar_one_or_none() != checkpoint.head.hash:
+                raise Corrupt("The checkpoint is not of this log.")
+            await _write_marker(connection, "checkpoint", checkpoint.to_json())
 
     # -- the relay's own housekeeping ----------------------------------------------------------
 
@@ -290,6 +307,8 @@ class SealedQueue:
             await _log_ends(connection, today)
             lapsed = await _lapse(connection, today, lease_days)
             forgotten = await _forget(connection, today, retain_days)
+            await _destroy_unheld(connection)
+            await _truncate_log(connection, today, retain_days)
         await self._outside_transaction("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
         return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
 
@@ -305,9 +324,7 @@ class SealedQueue:
     async def write_cover(self) -> None:
         """Write and forget noise, so that the last change of the files tells of no arrival."""
         async with self._begin() as connection:
-            await connection.execute(delete(marker).where(marker.c.name == "cover"))
-            noise = {"name": "cover", "value": secrets.token_bytes(_COVER_BYTES)}
-            await connection.execute(insert(marker).values(noise))
+            await _write_marker(connection, "cover", secrets.token_hex(_COVER_BYTES))
         await self.checkpoint()
 
     async def checkpoint(self) -> None:
@@ -325,7 +342,7 @@ class SealedQueue:
             raise NotKept from error
 
 
-def _prepare_connection(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI
+def _prepare_connection(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_immediate alone
     cursor = connection.cursor()
     for name, value in PRAGMAS.items():
@@ -333,29 +350,35 @@ def _prepare_connection(connection: Any, _record: object) -> None:  # noqa: ANN4
     cursor.close()
 
 
-def _begin_immediate(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's event
+def _begin_immediate(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-_WITHOUT_ENVELOPE = [column for column in submission.c if column.name != "envelope"]
-
-
 async def _all(connection: AsyncConnection, where: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    query = select(*_WITHOUT_ENVELOPE).where(where).order_by(submission.c.id)
+    query = select(submission).where(where).order_by(submission.c.id)
     return (await connection.execute(query)).all()
 
 
 async def _one(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
-    query = select(*_WITHOUT_ENVELOPE).where(where)
+    query = select(submission).where(where)
     return (await connection.execute(query)).one_or_none()
 
 
-async def _change(connection: AsyncConnection, submission_id: bytes, change: Any) -> None:  # noqa: ANN401 - columns
+async def _change(connection: AsyncConnection, submission_id: bytes, change: Any) -> None:
     where = submission.c.id == submission_id
     await connection.execute(update(submission).where(where).values(change))
 
 
-async def _append(
+async def _destroy(connection: AsyncConnection, submission_id: bytes) -> None:
+    await connection.execute(delete(envelope).where(envelope.c.id == submission_id))
+
+
+async def _destroy_unheld(connection: AsyncConnection) -> None:
+    held = select(submission.c.id).where(submission.c.state.in_(HELD))
+    await connection.execute(delete(envelope).where(envelope.c.id.not_in(held)))
+
+
+async def _append(  # noqa: PLR0913 - the fields of an entry
     connection: AsyncConnection,
     day: dt.date,
     action: State | str,
@@ -365,9 +388,9 @@ async def _append(
     verdict: SignedVerdict | None = None,
 ) -> None:
     newest = select(log.c.seq, log.c.hash).order_by(log.c.seq.desc()).limit(1)
-    last = (await connection.execute(newest)).one_or_none()
+    last = (await connection.execute(newest)).one_or_none() or await _base(connection)
     entry = LogEntry(
-        seq=last.seq + 1 if last else 1,
+        seq=last.seq + 1,
         day=day,
         action=str(action),
         submission_id=row.id,
@@ -377,7 +400,7 @@ async def _append(
         signature=verdict.signature if verdict else None,
         hash=b"",
     )
-    entry = replace(entry, hash=next_hash(last.hash if last else GENESIS, entry))
+    entry = replace(entry, hash=next_hash(last.hash, entry))
     await connection.execute(insert(log).values(vars(entry)))
 
 
@@ -408,7 +431,7 @@ async def _log_ends(connection: AsyncConnection, today: dt.date) -> None:
 async def _expire(connection: AsyncConnection, today: dt.date, retain_days: int) -> int:
     oldest = today - dt.timedelta(days=retain_days)
     too_old = update(submission).where(submission.c.state.in_(OPEN), submission.c.day < oldest)
-    change = {"state": State.EXPIRED, "changed_day": today, **_NO_ENVELOPE}
+    change = {"state": State.EXPIRED, "changed_day": today}
     return (await connection.execute(too_old.values(change))).rowcount
 
 
@@ -426,3 +449,36 @@ async def _forget(connection: AsyncConnection, today: dt.date, retain_days: int)
         submission.c.state.in_((*ENDED, State.RELEASED)), submission.c.changed_day < oldest
     )
     return (await connection.execute(too_old)).rowcount
+
+
+async def _truncate_log(connection: AsyncConnection, today: dt.date, retain_days: int) -> None:
+    """Drop the entries that are too old and that a colleague has vouched for."""
+    checkpoint = await _read_marker(connection, "checkpoint")
+    if checkpoint is None:
+        return
+    recent = select(func.min(log.c.seq)).where(log.c.day >= today - dt.timedelta(days=retain_days))
+    first_recent = (await connection.execute(recent)).scalar_one_or_none()
+    vouched = Checkpoint.from_json(checkpoint).head.seq
+    last_dropped = vouched if first_recent is None else min(vouched, first_recent - 1)
+    at = select(log.c.seq, log.c.hash).where(log.c.seq == last_dropped)
+    base = (await connection.execute(at)).one_or_none()
+    if base is not None:
+        await _write_marker(connection, "base", {"seq": base.seq, "hash": base.hash.hex()})
+        await connection.execute(delete(log).where(log.c.seq <= last_dropped))
+
+
+async def _base(connection: AsyncConnection) -> Head:
+    base = await _read_marker(connection, "base")
+    return head_from_json(base) if base is not None else Head()
+
+
+async def _read_marker(connection: AsyncConnection, name: str) -> dict[str, Any] | None:
+    query = select(marker.c.value).where(marker.c.name == name)
+    value = (await connection.execute(query)).scalar_one_or_none()
+    return None if value is None else dict(json.loads(value))
+
+
+async def _write_marker(connection: AsyncConnection, name: str, value: object) -> None:
+    await connection.execute(delete(marker).where(marker.c.name == name))
+    row = {"name": name, "value": json.dumps(value).encode()}
+    await connection.execute(insert(marker).values(row))

@@ -1,9 +1,9 @@
-"""The box: one warm process that forks a child for each photo. Run as `python -I -m relay.scrub.box`.
+"""The box: one warm process that forks a child for each photo.
 
-Standard input is the control socket. Each message on it carries the socket of one job; a child
-reads one photo from that socket, answers with numbers and one JPEG, and is gone. Persistent
-workers would be faster by milliseconds, and a decoder's uninitialised memory would then show one
-submitter's pixels in another's picture.
+Run as `python -I -m relay.scrub.box`. Standard input is the control socket. Each message on it
+carries the socket of one job; a child reads one photo from that socket, answers with numbers and
+one JPEG, and is gone. Persistent workers would be faster by milliseconds, and a decoder's
+uninitialised memory would then show one submitter's pixels in another's picture.
 """
 
 import ctypes

@@ -45,7 +45,7 @@ class Redrawn:
     width_px: int = 0
     height_px: int = 0
     quality: int = 0
-    removed: Removed = Removed(0)
+    removed: Removed = Removed.NOTHING
 
 
 def redraw(untrusted_photo: bytes, *, max_bytes: int, quality: int) -> Redrawn:

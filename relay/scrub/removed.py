@@ -37,7 +37,7 @@ _JFIF_THUMBNAIL_AT = 12
 
 def find_removed(untrusted_photo: bytes, picture: Image.Image) -> Removed:
     """Return what was found; a file too damaged to tell gives less, never an error."""
-    found = Removed(0)
+    found = Removed.NOTHING
     for finder in (_in_exif, _in_info, _in_frames):
         try:
             found |= finder(picture)
@@ -51,7 +51,7 @@ def find_removed(untrusted_photo: bytes, picture: Image.Image) -> Removed:
 def _in_exif(picture: Image.Image) -> Removed:
     exif = picture.getexif()
     tags = set(exif) | set(exif.get_ifd(ExifTags.IFD.Exif))
-    found = Removed(0)
+    found = Removed.NOTHING
     for flag, wanted in (
         (Removed.TIME, _TIME_TAGS),
         (Removed.DEVICE, _DEVICE_TAGS),
@@ -68,7 +68,7 @@ def _in_exif(picture: Image.Image) -> Removed:
 
 
 def _in_info(picture: Image.Image) -> Removed:
-    found = Removed(0)
+    found = Removed.NOTHING
     for key, flag in _INFO_KEYS.items():
         if picture.info.get(key):
             found |= flag
@@ -85,11 +85,11 @@ def _in_info(picture: Image.Image) -> Removed:
 
 
 def _in_frames(picture: Image.Image) -> Removed:
-    return Removed.SECOND_PICTURE if getattr(picture, "n_frames", 1) > 1 else Removed(0)
+    return Removed.SECOND_PICTURE if getattr(picture, "n_frames", 1) > 1 else Removed.NOTHING
 
 
 def _in_segments(untrusted_jpeg: bytes) -> Removed:
-    found = Removed(0)
+    found = Removed.NOTHING
     end = len(untrusted_jpeg)
     for marker, start, stop in _walk(untrusted_jpeg):
         if marker == _APP11 and b"c2pa" in untrusted_jpeg[start:stop]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from relay.errors import PhotoDamaged, PhotoTooComplex, PhotoUnsupported, ScrubFailed
 from relay.scrub import jpeg
@@ -43,7 +44,7 @@ class Scrubber:
         self._box: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    async def __aenter__(self) -> "Scrubber":
+    async def __aenter__(self) -> Self:
         """Start the box and wait until it is warm."""
         await self._start()
         return self
@@ -94,7 +95,7 @@ class Scrubber:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         with ours:
-            ours.setblocking(False)
+            ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             with theirs:
                 await self._hand_over(theirs)
             header = REQUEST.pack(self._max_jpeg_bytes, quality, len(untrusted_photo))
@@ -122,11 +123,11 @@ class Scrubber:
                 return
             loop = asyncio.get_running_loop()
             ours, theirs = socket.socketpair()
-            ours.setblocking(False)
+            ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             with theirs:
-                self._box = subprocess.Popen(  # noqa: ASYNC220, S603 - fork and exec of a constant; returns at once
+                self._box = subprocess.Popen(  # noqa: ASYNC220 - fork and exec of a constant; returns at once
                     [sys.executable, "-I", "-m", "relay.scrub.box"],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # a decoder's last words may hold the photo's bytes
                     env={},

@@ -1,4 +1,4 @@
-"""What crosses the border of the box: numbers of fixed size and one JPEG. Imported on both sides."""
+"""What crosses the border of the box: numbers of fixed size and one JPEG."""
 
 import enum
 import struct
@@ -27,6 +27,7 @@ class Code(enum.IntEnum):
 class Removed(enum.IntFlag):
     """What a photo carried besides its picture: a closed vocabulary, never a value."""
 
+    NOTHING = 0
     POSITION = enum.auto()
     TIME = enum.auto()
     DEVICE = enum.auto()

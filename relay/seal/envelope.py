@@ -114,9 +114,7 @@ def _padded(length: int) -> int:
 
 def photo_budget(envelope_bytes: int) -> int:
     """Return the size in bytes of the largest photo.jpg that always fits."""
-    return (
-        envelope_bytes - 2 * _BLOCK - MAX_SUBMISSION_BYTES - _END_BYTES
-    ) // _BLOCK * _BLOCK
+    return (envelope_bytes - 2 * _BLOCK - MAX_SUBMISSION_BYTES - _END_BYTES) // _BLOCK * _BLOCK
 
 
 def pack(submission_json: bytes, photo: bytes, envelope_bytes: int) -> bytes:

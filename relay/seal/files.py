@@ -101,9 +101,7 @@ def seal_secret(secret: str, passphrase: str, *, log_n: int = SCRYPT_LOG_N) -> b
     return age.seal(secret.encode() + b"\n", [Passphrase(secret=passphrase, log_n=log_n)])
 
 
-def load_identities(
-    path: Path, passphrase: str
-) -> tuple[HybridIdentity | ClassicIdentity, ...]:
+def load_identities(path: Path, passphrase: str) -> tuple[HybridIdentity | ClassicIdentity, ...]:
     """Open an identity file.
 
     Raises:

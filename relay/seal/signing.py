@@ -1,4 +1,4 @@
-"""Ed25519 signatures of the desk: requests, verdicts, manifests, checkpoints.
+"""Ed25519 signatures of the desk: requests, verdicts, checkpoints of the log.
 
 Every kind of statement is signed under a context of its own, so that none can stand for another.
 """
@@ -6,8 +6,6 @@ Every kind of statement is signed under a context of its own, so that none can s
 import base64
 import binascii
 import hashlib
-import json
-from typing import Any
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
@@ -21,7 +19,7 @@ _KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
 REQUEST = b"poster-relay/v1/desk-request\n"
 VERDICT = b"poster-relay/v1/verdict\n"
-MANIFEST = b"poster-relay/v1/manifest\n"
+CHECKPOINT = b"poster-relay/v1/checkpoint\n"
 
 
 class Signer:
@@ -96,14 +94,7 @@ class SigningIdentity:
         return base64.b64encode(self._key.sign(context + statement).signature).decode()
 
 
-def canonical(statement: dict[str, Any]) -> bytes:
-    """Return the one JSON form of a statement that is signed and hashed."""
-    return json.dumps(statement, ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode()
-
-
-def request_statement(
-    *, method: str, host: str, path: str, body: bytes, nonce: str
-) -> bytes:
+def request_statement(*, method: str, host: str, path: str, body: bytes, nonce: str) -> bytes:
     """Return the bytes that a desk signs for one request; `path` includes the query."""
     body_hash = hashlib.sha256(body).hexdigest()
-    return "\n".join([method, host, path, body_hash, nonce]).encode()
+    return f"{method}\n{host}\n{path}\n{body_hash}\n{nonce}".encode()

@@ -1,8 +1,7 @@
 """The applications of the two listeners, and what every answer has in common."""
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from relay.config import ServerConfig
 from relay.errors import MethodRefused, PageMissing, RelayError
@@ -14,7 +13,6 @@ from relay.web.submitter import SubmitterPages
 from relay.web.upload import Budget, Limits
 
 _METHODS = ("GET", "HEAD", "POST")
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _METHOD_NOT_ALLOWED = 405
 
 
@@ -43,15 +41,15 @@ def create_desk_app(runtime: Runtime) -> web.Application:
     return app
 
 
-def _error_pages(pages: Pages) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+def _error_pages(pages: Pages) -> Middleware:
     """Return the middleware that turns whatever goes wrong into a page with our headers."""
 
     @web.middleware
-    async def middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         allowed = _METHODS
         try:
             if request.method not in _METHODS:
-                raise MethodRefused
+                raise MethodRefused  # noqa: TRY301 - one place turns refusals into pages
             return await handler(request)
         except web.HTTPException as answer:
             error: RelayError = PageMissing()

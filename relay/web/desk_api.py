@@ -11,6 +11,7 @@ from aiohttp import web
 
 from relay.errors import DeskRefused, RelayError, TooLarge
 from relay.intake.handover import Handover, SignedRequest
+from relay.queue.chain import Checkpoint
 from relay.web.headers import dress
 from relay.web.report import report
 
@@ -35,10 +36,11 @@ class DeskApi:
             web.post("/desk/v1/lease", self._signed(self._lease)),
             web.get("/desk/v1/envelope/{id}", self._signed(self._envelope), allow_head=False),
             web.post("/desk/v1/verdict", self._signed(self._decide)),
+            web.post("/desk/v1/checkpoint", self._signed(self._keep_checkpoint)),
             web.get("/desk/v1/log", self._signed(self._log), allow_head=False),
         ]
 
-    async def _issue_nonce(self, request: web.Request) -> web.Response:
+    async def _issue_nonce(self, _: web.Request) -> web.Response:
         return _json({"nonce": self._handover.nonces.issue()})
 
     def _signed(self, view: _View) -> _Handler:
@@ -60,7 +62,7 @@ class DeskApi:
 
         return handler
 
-    async def _lease(self, colleague: str, request: web.Request, body: Any) -> web.Response:  # noqa: ANN401, ARG002 - JSON
+    async def _lease(self, colleague: str, request: web.Request, body: Any) -> web.Response:
         handout = await self._handover.lease(colleague)
         return _json(
             {
@@ -78,7 +80,7 @@ class DeskApi:
             }
         )
 
-    async def _envelope(self, colleague: str, request: web.Request, body: Any) -> web.Response:  # noqa: ANN401, ARG002 - JSON
+    async def _envelope(self, colleague: str, request: web.Request, body: Any) -> web.Response:
         try:
             submission_id = bytes.fromhex(request.match_info["id"])
         except ValueError:
@@ -88,7 +90,7 @@ class DeskApi:
         dress(response)
         return response
 
-    async def _decide(self, colleague: str, request: web.Request, body: Any) -> web.Response:  # noqa: ANN401, ARG002 - JSON
+    async def _decide(self, colleague: str, request: web.Request, body: Any) -> web.Response:
         try:
             statement, signature = str(body["statement"]), str(body["signature"])
         except (KeyError, TypeError):
@@ -96,13 +98,29 @@ class DeskApi:
         is_new = await self._handover.decide(colleague, statement, signature)
         return _json({"already": not is_new})
 
-    async def _log(self, colleague: str, request: web.Request, body: Any) -> web.Response:  # noqa: ANN401, ARG002 - JSON
+    async def _log(self, colleague: str, request: web.Request, body: Any) -> web.Response:
         try:
             after = int(request.query.get("after", "0"))
         except ValueError:
             raise DeskRefused from None
         entries = await self._handover.log_after(after)
-        return _json({"entries": [entry.to_json() for entry in entries]})
+        base, checkpoint = await self._handover.queue.base_and_checkpoint()
+        return _json(
+            {
+                "campaign": self._handover.campaign,
+                "base": {"seq": base.seq, "hash": base.hash.hex()},
+                "checkpoint": checkpoint.to_json() if checkpoint else None,
+                "entries": [entry.to_json() for entry in entries],
+            }
+        )
+
+    async def _keep_checkpoint(
+        self, colleague: str, request: web.Request, body: Any
+    ) -> web.Response:
+        if not isinstance(body, dict):
+            raise DeskRefused
+        await self._handover.keep_checkpoint(colleague, Checkpoint.from_json(body))
+        return _json({})
 
 
 def _signed_request(request: web.Request, body: bytes) -> SignedRequest:
@@ -131,7 +149,7 @@ async def _read_body(request: web.Request) -> bytes:
     return body
 
 
-def _parse(body: bytes) -> Any:  # noqa: ANN401 - JSON
+def _parse(body: bytes) -> Any:
     try:
         return json.loads(body) if body else None
     except (ValueError, RecursionError):

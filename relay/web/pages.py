@@ -27,7 +27,7 @@ SENTENCES = {
     State.LEASED: "Your photo is here, locked. Nobody has decided about it yet.",
     State.RELEASED: "The team has checked your photo. It will be posted.",
     State.POSTED: "Your photo has been posted.",
-    State.RETURNED: "The team can't post this photo and has destroyed it. You can send another one.",
+    State.RETURNED: "The team can't post this photo and has destroyed it. You can send another.",
 }
 REASONS = {
     Reason.FACE_VISIBLE: "A face can be seen in it.",
@@ -73,9 +73,7 @@ class Pages:
     def form(self, *, language: str, fields: Mapping[str, str], **values: Any) -> web.Response:
         """Return the form; `fields` keeps what she wrote."""
         known = {name: fields.get(name, "") for name in FIELDS}
-        return self.render(
-            "form.html", language=language, fields=known, posters=POSTERS, **values
-        )
+        return self.render("form.html", language=language, fields=known, posters=POSTERS, **values)
 
 
 # Every field of the form but the photo. Others are not looked at.

@@ -48,7 +48,7 @@ class SubmitterPages:
             web.post("/{language}/withdraw", self.withdraw),
         ]
 
-    async def choose_language(self, request: web.Request) -> web.Response:
+    async def choose_language(self, _: web.Request) -> web.Response:
         """Show the list of languages."""
         return self.pages.render("languages.html", language=FALLBACK, languages=LANGUAGES)
 
@@ -76,7 +76,7 @@ class SubmitterPages:
             report(error)
             return self._form(language, fields=fields, error=error, status=error.http_status)
         finally:
-            if form:
+            if form is not None:
                 form.wipe()
         return self.pages.render(
             "sent.html",
