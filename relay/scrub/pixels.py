@@ -72,7 +72,7 @@ def _redraw(untrusted_photo: bytes, max_bytes: int, quality: int) -> Redrawn:
     orientation = _read_orientation(picture)
     if is_jpeg:
         factor = next(k for k in (8, 4, 2, 1) if max(width, height) // k >= LONG_SIDE_PX or k == 1)
-        picture.draft(picture.mode, (width // factor, height // factor))
+        picture.draft(picture.mode, (max(1, width // factor), max(1, height // factor)))
     upright = _shrink(_flatten(picture), LONG_SIDE_PX)
     if orientation in _UPRIGHT:
         upright = upright.transpose(_UPRIGHT[orientation])

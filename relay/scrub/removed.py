@@ -5,7 +5,7 @@ pixels goes on.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from PIL import ExifTags, Image
 
@@ -24,90 +24,115 @@ _XMP_WORDS = {
     Removed.EDIT_HISTORY: re.compile(rb"xmpMM:History|DerivedFrom|photoshop:History"),
     Removed.COMMENT: re.compile(rb"dc:description|dc:title|dc:creator|UserComment"),
 }
-_INFO_KEYS = {
-    "icc_profile": Removed.COLOUR_PROFILE,
-    "comment": Removed.COMMENT,
-    "mp": Removed.SECOND_PICTURE,
-    "photoshop": Removed.EDIT_HISTORY,
-}
+_INFO_KEYS = {"icc_profile": Removed.COLOUR_PROFILE}
+_ALPHA_MODES = {"RGBA", "LA", "PA"}
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_APP11, _SOS, _EOI = 0xEB, 0xDA, 0xD9
-_JFIF_THUMBNAIL_AT = 12
+_EOI, _COM, _APP0, _APP14 = 0xD9, 0xFE, 0xE0, 0xEE
+_APPS = range(0xE0, 0xF0)
+_EXIF, _ICC, _MPF = b"Exif\0", b"ICC_PROFILE\0", b"MPF\0"
+_XMP, _PHOTOSHOP = b"http://ns.adobe.com/", b"Photoshop "
+_PLAIN_JFIF_BYTES = 16
+_TRAILER_HEAD_BYTES = 4096
 
 
 def find_removed(untrusted_photo: bytes, picture: Image.Image) -> Removed:
     """Return what was found; a file too damaged to tell gives less, never an error."""
-    found = Removed.NOTHING
-    for finder in (_in_exif, _in_info, _in_frames):
-        try:
-            found |= finder(picture)
-        except Exception:  # noqa: BLE001, S112 - a report must not cost anyone her photo
-            continue
     if picture.format == "JPEG":
-        found |= _in_segments(untrusted_photo)
-    return found
-
-
-def _in_exif(picture: Image.Image) -> Removed:
-    exif = picture.getexif()
-    tags = set(exif) | set(exif.get_ifd(ExifTags.IFD.Exif))
-    found = Removed.NOTHING
-    for flag, wanted in (
-        (Removed.TIME, _TIME_TAGS),
-        (Removed.DEVICE, _DEVICE_TAGS),
-        (Removed.SERIAL_NUMBER, _SERIAL_TAGS),
-        (Removed.COMMENT, _COMMENT_TAGS),
-    ):
-        if tags & wanted:
-            found |= flag
-    if exif.get_ifd(ExifTags.IFD.GPSInfo):
-        found |= Removed.POSITION
-    if exif.get_ifd(ExifTags.IFD.IFD1):
-        found |= Removed.THUMBNAIL
-    return found
-
-
-def _in_info(picture: Image.Image) -> Removed:
-    found = Removed.NOTHING
+        return _in_jpeg(untrusted_photo)
+    found = _in_exif(picture.getexif) | _in_xmp(_text(picture.info.get("xmp", b"")))
     for key, flag in _INFO_KEYS.items():
         if picture.info.get(key):
             found |= flag
     if getattr(picture, "text", None):
         found |= Removed.COMMENT
-    if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
+    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
         found |= Removed.HIDDEN_PIXELS
-    xmp = picture.info.get("xmp", b"")
-    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    if getattr(picture, "n_frames", 1) > 1:
+        found |= Removed.SECOND_PICTURE
+    return found
+
+
+def _text(value: object) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value) if value else b""  # type: ignore[call-overload]
+
+
+def _in_exif(load: Callable[[], Image.Exif]) -> Removed:
+    try:
+        exif = load()
+        tags = set(exif) | set(exif.get_ifd(ExifTags.IFD.Exif))
+        found = Removed.NOTHING
+        for flag, wanted in (
+            (Removed.TIME, _TIME_TAGS),
+            (Removed.DEVICE, _DEVICE_TAGS),
+            (Removed.SERIAL_NUMBER, _SERIAL_TAGS),
+            (Removed.COMMENT, _COMMENT_TAGS),
+        ):
+            if tags & wanted:
+                found |= flag
+        if exif.get_ifd(ExifTags.IFD.GPSInfo):
+            found |= Removed.POSITION
+        if exif.get_ifd(ExifTags.IFD.IFD1):
+            found |= Removed.THUMBNAIL
+    except Exception:  # noqa: BLE001 - a damaged block must not cost anyone her photo
+        return Removed.COMMENT
+    return found
+
+
+def _in_xmp(xmp: bytes) -> Removed:
+    found = Removed.NOTHING
     for flag, words in _XMP_WORDS.items():
         if words.search(xmp):
             found |= flag
     return found
 
 
-def _in_frames(picture: Image.Image) -> Removed:
-    return Removed.SECOND_PICTURE if getattr(picture, "n_frames", 1) > 1 else Removed.NOTHING
-
-
-def _in_segments(untrusted_jpeg: bytes) -> Removed:
+def _in_jpeg(untrusted_jpeg: bytes) -> Removed:
     found = Removed.NOTHING
     end = len(untrusted_jpeg)
     for marker, start, stop in _walk(untrusted_jpeg):
-        if marker == _APP11 and b"c2pa" in untrusted_jpeg[start:stop]:
-            found |= Removed.CONTENT_CREDENTIALS
         if marker == _EOI:
             end = stop
-    trailer = untrusted_jpeg[end:]
-    if b"ftyp" in trailer[:4096]:
+        elif marker == _COM or marker in _APPS:
+            found |= _in_segment(marker, untrusted_jpeg[start + 2 : stop])
+    return found | _in_trailer(untrusted_jpeg[end:])
+
+
+def _in_segment(marker: int, body: bytes) -> Removed:
+    if marker == _APP14 or (marker == _APP0 and len(body) + 2 == _PLAIN_JFIF_BYTES):
+        return Removed.NOTHING
+    if marker == _APP0:
+        return Removed.THUMBNAIL
+    if body.startswith(_EXIF):
+        return _in_exif(lambda: _load_exif(body))
+    if body.startswith(_XMP):
+        return _in_xmp(body) or Removed.EDIT_HISTORY
+    for head, flag in (
+        (_PHOTOSHOP, Removed.EDIT_HISTORY),
+        (_ICC, Removed.COLOUR_PROFILE),
+        (_MPF, Removed.SECOND_PICTURE),
+    ):
+        if body.startswith(head):
+            return flag
+    return Removed.CONTENT_CREDENTIALS if b"c2pa" in body else Removed.COMMENT
+
+
+def _load_exif(body: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(body)
+    return exif
+
+
+def _in_trailer(trailer: bytes) -> Removed:
+    found = Removed.NOTHING
+    if b"ftyp" in trailer[:_TRAILER_HEAD_BYTES]:
         found |= Removed.VIDEO
     if b"\xff\xd8\xff" in trailer:
         found |= Removed.SECOND_PICTURE
-    if trailer and not found & (Removed.VIDEO | Removed.SECOND_PICTURE):
-        found |= Removed.COMMENT
-    return found
+    return found or (Removed.COMMENT if trailer else Removed.NOTHING)
 
 
 def _walk(untrusted_jpeg: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and stop of each segment's body, up to the first end of image."""
+    """Yield marker, start and stop of each segment, length included, up to the end of image."""
     position = 2
     while match := _NEXT_MARKER.search(untrusted_jpeg, position):
         marker, start = match.group()[1], match.end()

@@ -1,0 +1,227 @@
+"""Fixtures: a made-up campaign, the real service as a process, the commands as a person types them.
+
+Servers listen on loopback. No test sleeps: each waits for a condition.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from relay.cli.campaign import make_campaign
+from tests import photos
+
+ROOT = Path(__file__).parent.parent
+RELAY = str(Path(sys.executable).with_name("relay"))
+SHARED = ROOT.parent / "shared"
+FULL = bool(os.environ.get("RELAY_TEST_FULL"))
+
+
+def tenth(count: int) -> int:
+    """The length of a long test: whole with `scripts/test --full`, else a tenth."""
+    return count if FULL else max(1, count // 10)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # noqa: ANN201, ARG001
+    report = yield
+    if (
+        report.skipped
+        and os.environ.get("RELAY_TEST_NO_SKIP")
+        and "shared" not in str(report.longrepr)
+    ):
+        report.outcome = "failed"
+    return report
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def receipt(self) -> str:
+        match = re.search(r'<output id="receipt">([\d ]+)</output>', self.text)
+        assert match, self.text
+        return match[1]
+
+
+def multipart(parts: list[tuple[str, bytes, str | None]]) -> tuple[bytes, str]:
+    """A form body: (name, content, file name or None) in the order given."""
+    boundary = "x7boundary7x"
+    body = b""
+    for name, content, file_name in parts:
+        extra = f'; filename="{file_name}"\r\nContent-Type: image/jpeg' if file_name else ""
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'
+        body += head.encode() + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+@dataclass
+class Service:
+    """`relay demo` as a real process, and a browser of few words."""
+
+    folder: Path
+    port: int
+    wrapper: list[str] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder.parent / "service.log"
+
+    def start(self) -> None:
+        listen = f"127.0.0.1:{self.port}"
+        command = [*self.wrapper, RELAY, "demo", "--dir", str(self.folder), "--listen", listen]
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, cwd=self.folder.parent)
+        wait_until(self.answers, seconds=40)
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log_file.read_text()
+        try:
+            return self.get("/").status == 200
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=10)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        request = urllib.request.Request(  # noqa: S310 - our own loopback address
+            self.url + path, data=body, headers=headers or {}, method=method
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=60) as response:
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+    def token(self) -> str:
+        match = re.search(r'name="token" value="([^"]+)"', self.get("/en/").text)
+        assert match
+        return match[1]
+
+    def send(self, photo: bytes, *, token: str | None = None, **fields: str) -> Answer:
+        token = token or self.token()
+        parts: list[tuple[str, bytes, str | None]] = [("token", token.encode(), None)]
+        parts += [(name, value.encode(), None) for name, value in fields.items()]
+        parts.append(("photo", photo, photos.FILE_NAME))
+        body, kind = multipart(parts)
+        return self.request("POST", "/en/", body, {"Content-Type": kind})
+
+    def post_receipt(self, page: str, receipt: str) -> Answer:
+        body = f"receipt={receipt.replace(' ', '+')}".encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.request("POST", f"/en/{page}", body, kind)
+
+    def desk(self, *arguments: str | Path, config: Path | None = None) -> "Result":
+        config = config or self.folder / "desk.toml"
+        return relay("desk", "--config", config, *arguments, cwd=self.folder.parent)
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, object]:
+        loaded = json.loads(self.out)
+        assert isinstance(loaded, dict)
+        return loaded
+
+
+def relay(*arguments: str | Path, cwd: Path | None = None, stdin: str | None = None) -> Result:
+    """Run a command as a person would, without a terminal."""
+    done = subprocess.run(
+        [RELAY, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        input=stdin or "",
+        timeout=120,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def campaign_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template") / "demo"
+    make_campaign(folder, campaign="demo", listen="127.0.0.1:8080", is_demo=True)
+    return folder
+
+
+@pytest.fixture
+def campaign(campaign_template: Path, tmp_path: Path) -> Path:
+    """A demo campaign's folder, fresh for each test."""
+    return Path(shutil.copytree(campaign_template, tmp_path / "demo"))
+
+
+@pytest.fixture
+def service(campaign: Path) -> Iterator[Service]:
+    """The running relay."""
+    running = Service(campaign, free_port())
+    running.start()
+    yield running
+    if running.process is not None and running.process.poll() is None:
+        running.kill()
+
+
+@pytest.fixture
+def dirty() -> bytes:
+    return photos.dirty_jpeg()

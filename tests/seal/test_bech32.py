@@ -1,0 +1,43 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.seal import bech32
+
+# Source: BIP 173, test vectors, those without the limit on length.
+VALID = ["A12UEL5L", "a12uel5l", "abcdef1qpzry9x8gf2tvdw0s3jn54khce6mua7lmqqqxw"]
+INVALID = [
+    "pzry9x0s0muk",
+    "1pzry9x0s0muk",
+    "x1b4n0q5v",
+    "li1dgmt3",
+    "A1G7SGD8",
+    "10a06t8",
+    "a12UEL5L",
+]
+
+
+@pytest.mark.parametrize("text", VALID)
+def test_published_vectors_are_read(text: str) -> None:
+    prefix, raw = bech32.decode(text)
+    assert bech32.encode(prefix, raw) == text.lower()
+
+
+@pytest.mark.parametrize("text", INVALID)
+def test_published_invalid_vectors_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        bech32.decode(text)
+
+
+@given(st.binary(max_size=1300))
+def test_any_bytes_come_back(raw: bytes) -> None:
+    assert bech32.decode(bech32.encode("age1pq", raw)) == ("age1pq", raw)
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        prefix, raw = bech32.decode(text)
+    except ValueError:
+        return
+    assert bech32.encode(prefix, raw) == text.lower()
