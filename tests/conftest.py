@@ -212,14 +212,53 @@ def campaign(campaign_template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(campaign_template, tmp_path / "demo"))
 
 
+Starter = Callable[..., Service]
+
+
 @pytest.fixture
-def service(campaign: Path) -> Iterator[Service]:
-    """The running relay."""
-    running = Service(campaign, free_port())
+def start_service(campaign: Path) -> Iterator[Starter]:
+    """Start the relay on the test's campaign: `start_service(wrapper=[…], max_queued=2)`.
+
+    Keywords but `wrapper` are settings for relay.toml. All are gone when the test ends.
+    """
+    started = []
+
+    def start(wrapper: list[str] | None = None, **settings: object) -> Service:
+        configure(campaign, **settings)
+        running = Service(campaign, free_port(), wrapper=wrapper or [])
+        started.append(running)
+        running.start()
+        return running
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+def configure(folder: Path, **settings: object) -> None:
+    """Set settings in relay.toml."""
+    path = folder / "relay.toml"
+    lines = [line for line in path.read_text().splitlines() if line.split(" = ")[0] not in settings]
+    lines += [f"{name} = {value}" for name, value in settings.items()]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def service(start_service: Starter) -> Service:
+    """The running relay, fresh for each test."""
+    return start_service()
+
+
+@pytest.fixture(scope="module")
+def shared_service(
+    campaign_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """One running relay for the tests of a module that leave no trace in each other."""
+    folder = tmp_path_factory.mktemp("shared") / "demo"
+    running = Service(Path(shutil.copytree(campaign_template, folder)), free_port())
     running.start()
     yield running
-    if running.process is not None and running.process.poll() is None:
-        running.kill()
+    running.kill()
 
 
 @pytest.fixture

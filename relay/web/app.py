@@ -12,7 +12,7 @@ from relay.web.report import report
 from relay.web.submitter import SubmitterPages
 from relay.web.upload import Budget, Limits
 
-_METHODS = ("GET", "HEAD", "POST")
+METHODS = ("GET", "HEAD", "POST")
 _METHOD_NOT_ALLOWED = 405
 
 
@@ -46,16 +46,16 @@ def _error_pages(pages: Pages) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        allowed = _METHODS
+        allowed = METHODS
         try:
-            if request.method not in _METHODS:
+            if request.method not in METHODS:
                 raise MethodRefused  # noqa: TRY301 - one place turns refusals into pages
             return await handler(request)
         except web.HTTPException as answer:
             error: RelayError = PageMissing()
             if answer.status == _METHOD_NOT_ALLOWED:
                 error = MethodRefused()
-                allowed = tuple(sorted(getattr(answer, "allowed_methods", _METHODS)))
+                allowed = tuple(sorted(getattr(answer, "allowed_methods", METHODS)))
         except RelayError as refusal:
             error = refusal
         except Exception as failure:  # noqa: BLE001 - the last net: a page, and no trace in it

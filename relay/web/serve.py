@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
 
 from relay.config import ServerConfig, split_listen
 from relay.errors import ConfigInvalid
 from relay.intake.runtime import open_runtime
-from relay.web.app import create_app, create_desk_app
+from relay.web.app import METHODS, create_app, create_desk_app
 from relay.web.headers import dress
 
 _SHUTDOWN_S = 5.0  # for answers under way; the whole stop stays under ten seconds
@@ -41,11 +42,14 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        is_method = isinstance(exc, BadHttpMethod)
         del exc, message  # they quote the request
         if request.writer.output_size > 0:
             raise ConnectionError
-        response = web.Response(status=status, text="Not understood.\n")
+        response = web.Response(status=405 if is_method else status, text="Not understood.\n")
         dress(response)
+        if is_method:
+            response.headers["Allow"] = ", ".join(METHODS)
         response.force_close()
         return response
 

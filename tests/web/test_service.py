@@ -1,0 +1,315 @@
+"""The real service, as a process: what it survives, what it leaves behind, what it says."""
+
+import os
+import re
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests import photos
+from tests.conftest import Service, Starter, configure, multipart, relay, wait_until
+
+MIB = 1 << 20
+
+
+def data_files(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def processes_below(pid: int) -> set[int]:
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            child = int(status.parent.name)
+            found |= {child} | processes_below(child)
+    return found
+
+
+# -- durable before the receipt ------------------------------------------------------------------
+
+
+def test_killed_right_after_the_receipt_ten_times_all_ten_are_there(service: Service) -> None:
+    receipts = []
+    for number in range(10):
+        sent = service.send(photos.dirty_jpeg(photos.picture(seed=number)), message=f"n{number}")
+        service.kill()
+        receipts.append(sent.receipt)
+        service.start()
+    for receipt in receipts:
+        assert "is here, locked" in service.post_receipt("receipt", receipt).text
+    pulled = service.desk("pull", "--to", "sealed")
+    assert pulled.code == 0
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 0
+    texts = [path.read_text() for path in service.folder.parent.glob("opened/*/submission.json")]
+    assert sorted(re.findall(r'"message":"(n\d)"', "".join(texts))) == [f"n{i}" for i in range(10)]
+
+
+def test_the_log_of_the_database_is_synced_before_the_first_byte_of_the_receipt(
+    start_service: Starter, tmp_path: Path, dirty: bytes
+) -> None:
+    trace = tmp_path / "trace"
+    calls = "openat,fsync,fdatasync,pwrite64,sendto,sendmsg,writev"
+    wrapper = ["strace", "-D", "-f", "-y", "-s", "6000", "-e", f"trace={calls}", "-o", str(trace)]
+    service = start_service(wrapper=wrapper)
+    token = service.token()
+    before = len(trace.read_text().splitlines())
+    receipt = service.send(dirty, token=token).receipt
+    wait_until(lambda: receipt in trace.read_text())
+    service.stop()
+    lines = trace.read_text().splitlines()[before:]
+
+    written = [
+        i for i, line in enumerate(lines) if "pwrite64" in line and "queue.sqlite-wal" in line
+    ]
+    synced = [
+        i for i, line in enumerate(lines) if re.search(r"f(data)?sync.*queue\.sqlite-wal", line)
+    ]
+    answered = [i for i, line in enumerate(lines) if "HTTP/1.1 200" in line]
+    first_answer = answered[0]
+    assert any(i < first_answer for i in written)
+    last_write = max(i for i in written if i < first_answer)
+    assert any(last_write < i < first_answer for i in synced), (
+        "synced after the write, then answered"
+    )
+
+
+def test_no_byte_of_a_body_reaches_a_file(start_service: Starter, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    wrapper = [
+        "strace",
+        "-D",
+        "-f",
+        "-e",
+        "trace=openat,open,creat,memfd_create,mkdir",
+        "-o",
+        str(trace),
+    ]
+    service = start_service(wrapper=wrapper)
+    before = len(trace.read_text().splitlines())
+    service.send(photos.dirty_jpeg() + os.urandom(6 * MIB), message="CANARYMESSAGE")
+    service.stop()
+    opened = trace.read_text().splitlines()[before:]
+    to_write = [
+        line for line in opened if re.search(r"O_WRONLY|O_RDWR|O_CREAT|creat|memfd|mkdir", line)
+    ]
+    names = {re.search(r'"([^"]+)"', line)[1] for line in to_write}  # type: ignore[index]
+    assert {Path(name).name for name in names} <= {
+        "queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm", "queue.sqlite-journal", "null",
+    }, names  # fmt: skip
+
+
+# -- what it leaves behind ------------------------------------------------------------------------
+
+
+def test_no_file_and_no_log_line_holds_anything_of_hers(service: Service) -> None:
+    hers = [*photos.CANARIES.values(), photos.FILE_NAME.encode(), b"CANARYMESSAGE", b"CANARYAGENT"]
+    body, kind = multipart(
+        [
+            ("token", service.token().encode(), None),
+            ("message", b"CANARYMESSAGE", None),
+            ("photo", photos.dirty_jpeg(), photos.FILE_NAME),
+        ]
+    )
+    headers = {"Content-Type": kind, "User-Agent": "CANARYAGENT", "X-Forwarded-For": "203.0.113.9"}
+    receipt = service.request("POST", "/en/", body, headers).receipt
+    service.send(b"CANARYMESSAGE is not a photo", message="CANARYMESSAGE")
+    service.request("POST", "/en/", body[:99], headers)
+    digits = receipt.replace(" ", "").encode()
+    service.post_receipt("receipt", receipt)
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(b"CANARYMESSAGE\r\n\r\n")
+    left = data_files(service.folder) + service.log_file.read_bytes()
+    for secret in (*hers, digits, receipt.encode(), b"203.0.113.9"):
+        assert secret not in left, secret
+    assert b"127.0.0.1" not in service.log_file.read_bytes().replace(service.url.encode(), b"")
+    assert service.stop() == 0
+    assert not [secret for secret in hers if secret in data_files(service.folder)]
+
+
+def test_two_photos_of_very_different_size_give_envelopes_of_one_length(service: Service) -> None:
+    small = photos.encode(photos.picture(40, 30))
+    large = photos.encode(photos.noise(2400, 1800), quality=95)
+    assert len(large) > 100 * len(small)
+    service.send(small)
+    service.send(large, message="x" * 500, poster="handwritten", not_before="2026-03-19")
+    service.desk("pull", "--to", "sealed")
+    sizes = [path.stat().st_size for path in service.folder.parent.glob("sealed/*.age")]
+    assert len(sizes) == 2
+    assert len(set(sizes)) == 1
+
+
+# -- limits ---------------------------------------------------------------------------------------
+
+
+def test_an_upload_over_the_limit_gets_its_page_and_keeps_her_text(start_service: Starter) -> None:
+    service = start_service(max_upload_bytes=2 * MIB)
+    for size in (2 * MIB + 1, 5 * MIB):
+        answer = service.send(bytes(size), message="my words")
+        assert answer.status == 413
+        assert "too large" in answer.text
+        assert "my words" in answer.text
+    parts = [("token", service.token().encode(), None), ("photo", bytes(5 * MIB), "x.jpg")]
+    body, kind = multipart([*parts, ("message", b"words after the photo", None)])
+    answer = service.request("POST", "/en/", body, {"Content-Type": kind})
+    assert "words after the photo" in answer.text
+    endless = service.send(bytes(12 * MIB))
+    assert endless.status == 413
+    assert service.send(photos.dirty_jpeg()).status == 200
+
+
+def test_a_full_queue_says_so_and_takes_nothing_half(
+    start_service: Starter, campaign: Path, dirty: bytes
+) -> None:
+    service = start_service(max_queued=2)
+    receipts = [service.send(dirty, message=text).receipt for text in ("one", "two")]
+    form = service.get("/en/")
+    assert form.status == 503
+    assert "Our box is full" in form.text
+    assert 'name="photo"' not in form.text
+    configure(campaign, max_queued=5)
+    service.kill()
+    service.start()
+    token = service.token()
+    service.send(dirty, message="three")
+    service.kill()
+    configure(campaign, max_queued=2)
+    service.start()
+    answer = service.send(dirty, token=token, message="four")
+    assert answer.status == 503
+    assert "Come back tomorrow" in answer.text
+    assert "four" in answer.text
+    for receipt in receipts:
+        assert service.post_receipt("receipt", receipt).status == 200
+    assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", ["", "# nobody yet\n", "age1pq1nonsense\n"])
+def test_without_a_valid_recipient_the_door_is_closed_and_receipts_still_work(
+    start_service: Starter, campaign: Path, dirty: bytes, content: str
+) -> None:
+    service = start_service()
+    token, receipt = service.token(), service.send(dirty).receipt
+    service.kill()
+    (campaign / "recipients.txt").write_text(content)
+    service.start()
+    assert service.get("/en/").status == 503
+    answer = service.send(dirty, token=token, message="kept")
+    assert answer.status == 503
+    assert "closed for the moment" in answer.text
+    assert "kept" in answer.text
+    assert "destroyed" in service.post_receipt("withdraw", receipt).text
+    assert "closed: " in service.log_file.read_text()
+    assert "recipients.txt" in service.log_file.read_text()
+
+
+def test_a_full_disk_loses_nothing_that_was_acknowledged(start_service: Starter) -> None:
+    service = start_service(wrapper=["prlimit", f"--fsize={2 * MIB}"])
+    receipts, refused = [], 0
+    for number in range(6):
+        answer = service.send(photos.dirty_jpeg(photos.picture(seed=number)))
+        if answer.status == 200:
+            receipts.append(answer.receipt)
+        else:
+            assert answer.status == 503
+            assert "kept nothing" in answer.text
+            refused += 1
+    assert receipts
+    assert refused
+    service.kill()
+    service.wrapper = []
+    service.start()
+    for receipt in receipts:
+        assert service.post_receipt("receipt", receipt).status == 200
+    assert len(service.desk("pull", "--to", "s", "--json").json["fetched"]) == len(receipts)  # type: ignore[arg-type]
+
+
+def test_uploads_beyond_the_memory_budget_are_told_to_come_back(start_service: Starter) -> None:
+    service = start_service(max_inflight_bytes=3 * MIB)
+    token = service.token()
+    body, kind = multipart([("token", token.encode(), None), ("photo", bytes(2 * MIB), "x.jpg")])
+    head = f"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port)) as slow:
+        slow.sendall(head.encode() + body[:-100])
+        wait_until(lambda: service.send(bytes(2 * MIB), token=token).status == 503)
+        assert "Too many people" in service.send(bytes(2 * MIB), token=token, message="kept").text
+    wait_until(lambda: service.send(bytes(2 * MIB), token=token).status == 415)
+    assert service.send(photos.dirty_jpeg()).status == 200, "given back after the connection broke"
+
+
+def test_a_connection_that_breaks_leaves_nothing(service: Service, dirty: bytes) -> None:
+    token = service.token()
+    body, kind = multipart([("token", token.encode(), None), ("photo", dirty, "x.jpg")])
+    head = f"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    for part in (0.0, 0.3, 0.9):
+        with socket.create_connection(("127.0.0.1", service.port)) as client:
+            client.sendall(head.encode() + body[: int(len(body) * part)])
+    assert service.send(dirty, token=token).status == 200
+    assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
+
+
+def test_two_at_once_with_the_same_content_are_one(service: Service, dirty: bytes) -> None:
+    token = service.token()
+    answers: list[str] = []
+    senders = [
+        threading.Thread(target=lambda: answers.append(service.send(dirty, token=token).receipt))
+        for _ in range(6)
+    ]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert len(answers) == 6
+    assert len(set(answers)) == 1
+    assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
+
+
+# -- start and stop -------------------------------------------------------------------------------
+
+
+def test_sigterm_ends_it_within_ten_seconds_children_included(service: Service) -> None:
+    assert service.process is not None
+    below = processes_below(service.process.pid)
+    assert below
+    with socket.create_connection(("127.0.0.1", service.port)) as idle:
+        idle.sendall(b"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n")
+        assert service.stop() == 0
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
+
+
+def test_killed_it_takes_its_box_along(service: Service) -> None:
+    assert service.process is not None
+    below = processes_below(service.process.pid)
+    assert below
+    service.kill()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
+
+
+def test_a_box_that_dies_costs_one_photo_at_most(service: Service, dirty: bytes) -> None:
+    assert service.process is not None
+    for pid in processes_below(service.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    answers = [service.send(dirty, message=str(number)) for number in range(3)]
+    assert {answer.status for answer in answers} <= {200, 500}
+    assert [answer.status for answer in answers[1:]] == [200, 200]
+
+
+def test_the_service_can_not_dump_core(service: Service) -> None:
+    assert service.process is not None
+    limits = Path(f"/proc/{service.process.pid}/limits").read_text()
+    assert re.search(r"Max core file size\s+0\s+0", limits)
+
+
+def test_an_address_in_use_is_said(service: Service, tmp_path: Path) -> None:
+    listen = f"127.0.0.1:{service.port}"
+    second = relay("demo", "--dir", tmp_path / "other", "--listen", listen)
+    assert second.code == 2
+    assert "in use" in second.err
+    assert "Traceback" not in second.err
