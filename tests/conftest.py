@@ -5,12 +5,14 @@ Servers listen on loopback. No test sleeps: each waits for a condition.
 
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -197,6 +199,34 @@ def relay(*arguments: str | Path, cwd: Path | None = None, stdin: str | None = N
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def at_terminal(command: list[str], typed: list[tuple[str, str]], *, cwd: Path) -> Result:
+    """Run a command at a terminal of its own; type each answer when its prompt has appeared."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *command],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=cwd,
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        for prompt, answer in typed:
+            while prompt.encode() not in shown:
+                shown += os.read(controller, 4096)
+            wait_until(lambda: not termios.tcgetattr(controller)[3] & termios.ECHO)
+            os.write(controller, answer.encode() + b"\n")
+            shown = b""
+        while chunk := os.read(controller, 4096):
+            shown += chunk
+    except OSError:
+        pass  # how Linux says that the terminal's last user has gone
+    finally:
+        os.close(controller)
+    return Result(process.wait(timeout=60), shown.decode(), "")
 
 
 @pytest.fixture(scope="session")

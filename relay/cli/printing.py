@@ -41,9 +41,12 @@ def ask_passphrase(what: str, *, twice: bool = False) -> str:
     """
     if not sys.stdin.isatty():
         raise ConfigInvalid(f"{what}: a passphrase is needed and there is no terminal to ask at")
-    passphrase = getpass.getpass(f"{what}: passphrase: ")
-    if twice and getpass.getpass("The same again: ") != passphrase:
-        raise ConfigInvalid("The two passphrases differ.")
+    try:
+        passphrase = getpass.getpass(f"{what}: passphrase: ")
+        if twice and getpass.getpass("The same again: ") != passphrase:
+            raise ConfigInvalid("The two passphrases differ.")
+    except EOFError:
+        raise ConfigInvalid("No passphrase was typed.") from None
     if not passphrase:
         raise ConfigInvalid("An empty passphrase protects nothing.")
     return passphrase

@@ -33,13 +33,14 @@ class Audit:
     vouched_by: str | None
 
 
-async def fetch_log(client: DeskClient, after: int = 0) -> Log:
-    """Return the log from entry number `after` + 1 on.
+async def fetch_log(client: DeskClient) -> Log:
+    """Return the whole log that the relay keeps.
 
     Raises:
         Corrupt: the answer can't be read.
     """
     entries: list[LogEntry] = []
+    after = 0
     while True:
         page = _read_page(await client.ask("GET", f"/desk/v1/log?after={after}"))
         entries += page.entries
@@ -64,22 +65,22 @@ def _read_page(answer: Any) -> Log:
 
 
 async def audit(client: DeskClient, journal: Journal, identity: SigningIdentity) -> Audit:
-    """Verify what was added since this desk last looked, vouch for it, remember the new head.
+    """Verify the log, see that it goes on from where this desk last looked, vouch for it.
 
     Raises:
         Corrupt: an entry deleted, altered, reordered, rolled back or forged, a verdict of this
             desk missing, or an envelope that is not the one this desk was given.
     """
     seen = Head(seq=journal.log_seq, hash=bytes.fromhex(journal.log_hash))
-    log = await fetch_log(client, max(0, seen.seq - 1))
+    log = await fetch_log(client)
     journal.campaign = log.campaign
-    start, entries = _follow_on(log, seen)
-    heads = verify_chain(entries, start)
+    heads = verify_chain(log.entries, log.base)
     vouched_by = None
-    if start.seq > seen.seq:
+    if log.base.seq > seen.seq:
         vouched_by = _vouched_by(log, heads)
-    elif start != seen:
-        raise _rolled_back(seen)
+    elif seen not in heads:
+        raise Corrupt(f"The relay's log was rolled back or altered: entry {seen.seq} is not there.")
+    entries = [entry for entry in log.entries if entry.seq > seen.seq]
     for entry in entries:
         _check_entry(entry, journal)
     decided = {entry.submission_id.hex() for entry in entries if entry.action in _DECIDED.values()}
@@ -91,20 +92,6 @@ async def audit(client: DeskClient, journal: Journal, identity: SigningIdentity)
         await _vouch(client, identity, head, log.campaign)
     journal.awaited, journal.log_seq, journal.log_hash = [], head.seq, head.hash.hex()
     return Audit(entries=entries, head=head, vouched_by=vouched_by)
-
-
-def _follow_on(log: Log, seen: Head) -> tuple[Head, list[LogEntry]]:
-    """Return the head that is known and the entries that must follow on from it."""
-    if log.base.seq >= seen.seq:
-        return log.base, log.entries
-    first = next(iter(log.entries), None)  # the entry seen last, fetched again
-    if first is None or (first.seq, first.hash) != (seen.seq, seen.hash):
-        raise _rolled_back(seen)
-    return seen, log.entries[1:]
-
-
-def _rolled_back(seen: Head) -> Corrupt:
-    return Corrupt(f"The relay's log was rolled back or altered: entry {seen.seq} is not there.")
 
 
 def _vouched_by(log: Log, heads: list[Head]) -> str:

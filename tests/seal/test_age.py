@@ -1,5 +1,4 @@
 import os
-import pty
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from relay.seal import age
 from relay.seal.files import seal_secret
 from relay.seal.keys import ClassicIdentity, HybridIdentity, Passphrase, parse_identity
 from relay.seal.stanza import Stanza, encode_header, from_base64, parse_header, to_base64
-from tests.conftest import ROOT
+from tests.conftest import ROOT, at_terminal
 
 ALICE, BERTA = HybridIdentity.generate(), HybridIdentity.generate()
 CHUNK = 64 * 1024
@@ -140,19 +139,8 @@ def test_stock_age_opens_an_identity_file_with_its_passphrase(tmp_path: Path) ->
     (tmp_path / "identity.age").write_bytes(
         seal_secret(ALICE.encode_secret(), "four words", log_n=10)
     )
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", "age", "-d", "-o", "out", "identity.age"],
-        cwd=tmp_path,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    os.read(controller, 1024)  # the prompt
-    os.write(controller, b"four words\n")
-    assert process.wait(timeout=30) == 0
-    os.close(controller)
+    command = ["age", "-d", "-o", "out", "identity.age"]
+    assert at_terminal(command, [("passphrase", "four words")], cwd=tmp_path).code == 0
     assert (tmp_path / "out").read_text().strip() == ALICE.encode_secret()
 
 

@@ -1,0 +1,416 @@
+"""The staff's commands against the real relay, as typed by a person."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from relay.queue.states import Reason
+from tests import photos
+from tests.conftest import RELAY, Service, Starter, relay
+from tests.judge import judge
+
+
+@pytest.fixture
+def pulled(service: Service) -> tuple[Service, list[str]]:
+    """A relay with three submissions, pulled into sealed/."""
+    for number in range(3):
+        service.send(photos.dirty_jpeg(photos.picture(seed=number)), message=f"n{number}")
+    report = service.desk("pull", "--to", "sealed", "--json")
+    assert report.code == 0
+    return service, sorted(report.json["fetched"])  # type: ignore[call-overload]
+
+
+def home(service: Service) -> Path:
+    return service.folder.parent
+
+
+def second_desk(service: Service, name: str) -> Path:
+    """A colleague with keys of her own, known to the relay after a restart."""
+    folder = home(service) / name
+    folder.mkdir()
+    (folder / "passphrase").write_text("four words of hers\n")
+    made = relay("keys", "generate", folder, "--passphrase-file", folder / "passphrase", "--json")
+    assert made.code == 0, made.err
+    for file, key in (
+        ("recipients.txt", made.json["recipients"][0]),
+        ("staff.txt", made.json["signer"]),
+    ):  # type: ignore[index]
+        with (service.folder / file).open("a") as keys:
+            keys.write(f"{key}\n")
+    desk = (service.folder / "desk.toml").read_text()
+    (folder / "desk.toml").write_text(desk)
+    service.kill()
+    service.start()
+    return folder / "desk.toml"
+
+
+# -- pull -----------------------------------------------------------------------------------------
+
+
+def test_pull_writes_one_sealed_file_for_each_and_then_says_nothing_new(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    files = sorted((home(service) / "sealed").iterdir())
+    assert [file.name for file in files] == [f"{name}.age" for name in ids]
+    assert (home(service) / "sealed").stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    again = service.desk("pull", "--to", "sealed")
+    assert (again.code, again.out) == (10, "")
+    assert "Nothing new" in again.err
+
+
+def test_a_pull_that_was_cut_short_is_repeated_by_calling_it_again(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    sealed = home(service) / "sealed"
+    whole = (sealed / f"{ids[1]}.age").read_bytes()
+    (sealed / f"{ids[0]}.age").unlink()
+    (sealed / f"{ids[1]}.age").write_bytes(whole[:1000])
+    again = service.desk("pull", "--to", "sealed", "--json")
+    assert again.code == 0
+    assert sorted(again.json["fetched"]) == ids[:2]  # type: ignore[call-overload]
+    assert (sealed / f"{ids[1]}.age").read_bytes() == whole
+
+
+def test_past_days_only_unless_configured(start_service: Starter, dirty: bytes) -> None:
+    service = start_service(same_day_pull="false")
+    service.send(dirty)
+    assert service.desk("pull", "--to", "sealed").code == 10
+
+
+def test_what_was_taken_back_is_destroyed_at_the_desk_too(service: Service, dirty: bytes) -> None:
+    receipt = service.send(dirty).receipt
+    service.desk("pull", "--to", "sealed")
+    service.desk("open", "sealed", "--to", "opened")
+    (folder,) = (home(service) / "opened").iterdir()
+    service.post_receipt("withdraw", receipt)
+    pull = service.desk("pull", "--to", "sealed")
+    assert folder.name in pull.err
+    assert "destroyed" in pull.err
+    assert not folder.exists()
+    assert list((home(service) / "sealed").iterdir()) == []
+    late = service.desk("release", folder.name)
+    assert late.code == 10
+
+
+def test_a_released_verdict_after_withdrawal_is_refused(
+    pulled: tuple[Service, list[str]], dirty: bytes
+) -> None:
+    service, _ = pulled
+    receipt = service.send(dirty, message="late").receipt
+    (new,) = service.desk("pull", "--to", "sealed", "--json").json["fetched"]  # type: ignore[misc]
+    service.post_receipt("withdraw", receipt)
+    release = service.desk("release", new)
+    assert release.code == 10
+    assert "taken it back" in release.err
+
+
+# -- open -----------------------------------------------------------------------------------------
+
+
+def test_open_writes_a_clean_photo_and_its_json_and_nothing_else(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 0
+    folders = sorted((home(service) / "opened").iterdir())
+    assert [folder.name for folder in folders] == ids
+    for folder in folders:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert sorted(file.name for file in folder.iterdir()) == ["photo.jpg", "submission.json"]
+        judge(folder / "photo.jpg")
+    texts = [json.loads((folder / "submission.json").read_text())["message"] for folder in folders]
+    assert sorted(texts) == ["n0", "n1", "n2"]
+
+
+def test_open_works_without_a_network(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    service.kill()
+    command = ["unshare", "--user", "--map-root-user", "--net", RELAY, "desk"]
+    done = subprocess.run(
+        [*command, "--config", "demo/desk.toml", "open", "sealed", "--to", "opened"],
+        cwd=home(service),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(ids)
+
+
+def test_open_again_elsewhere_works_and_in_place_changes_nothing(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    service.desk("open", "sealed", "--to", "opened")
+    photo = home(service) / "opened" / ids[0] / "photo.jpg"
+    photo.write_bytes(b"edited by hand")
+    again = service.desk("open", "sealed", "--to", "opened")
+    assert again.code == 0
+    assert "left as it is" in again.err
+    assert photo.read_bytes() == b"edited by hand"
+    assert service.desk("open", "sealed", "--to", "elsewhere").code == 0
+
+
+def test_a_wrong_identity_is_exit_12_and_leaves_no_file(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    folder = home(service) / "stranger"
+    folder.mkdir()
+    (folder / "passphrase").write_text("p\n")
+    relay("keys", "generate", folder, "--passphrase-file", folder / "passphrase")
+    shutil.copy(service.folder / "desk.toml", folder)
+    opened = service.desk("open", "sealed", "--to", "opened", config=folder / "desk.toml")
+    assert opened.code == 12
+    assert all(f"{name}.age: None of your identities opens this" in opened.err for name in ids)
+    assert list((home(service) / "opened").iterdir()) == []
+
+
+def test_a_wrong_passphrase_is_exit_12(pulled: tuple[Service, list[str]]) -> None:
+    service, _ = pulled
+    (service.folder / "passphrase").write_text("wrong\n")
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 12
+    assert "passphrase" in opened.err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: b"",
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"x",
+        lambda raw: raw[:300_000] + bytes([raw[300_000] ^ 1]) + raw[300_001:],
+        lambda raw: b"age-encryption.org/v1\n-> X25519 a\n",
+        lambda raw: b"hello\n",
+    ],
+)
+def test_a_damaged_envelope_is_exit_13_named_and_leaves_no_file(
+    pulled: tuple[Service, list[str]],
+    damage,  # noqa: ANN001
+) -> None:
+    service, ids = pulled
+    sealed = home(service) / "sealed"
+    for name in ids[1:]:
+        (sealed / f"{name}.age").unlink()
+    path = sealed / f"{ids[0]}.age"
+    path.write_bytes(damage(path.read_bytes()))
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 13
+    assert f"{ids[0]}.age: " in opened.err
+    assert opened.out == ""
+    assert list((home(service) / "opened").iterdir()) == []
+
+
+def test_of_several_the_good_ones_are_opened_and_the_code_is_3(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    path = home(service) / "sealed" / f"{ids[1]}.age"
+    path.write_bytes(path.read_bytes()[:-1])
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 3
+    assert sorted(p.name for p in (home(service) / "opened").iterdir()) == [ids[0], ids[2]]
+    assert "1 of 3 could not be opened" in opened.err
+
+
+def test_nothing_to_open_is_exit_10(service: Service) -> None:
+    (home(service) / "empty").mkdir()
+    assert service.desk("open", "empty", "--to", "opened").code == 10
+    assert service.desk("open", "nowhere", "--to", "opened").code == 10
+
+
+def test_a_place_that_others_can_read_is_exit_14(pulled: tuple[Service, list[str]]) -> None:
+    service, _ = pulled
+    place = home(service) / "public"
+    place.mkdir()
+    place.chmod(0o755)
+    assert service.desk("open", "sealed", "--to", "public").code == 14
+    assert list(place.iterdir()) == []
+    assert service.desk("open", "sealed", "--to", "public", "--force").code == 0
+
+
+def test_the_name_of_an_envelope_never_becomes_a_path(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    odd = home(service) / "sealed" / "x\x1b[31m\N{RIGHT-TO-LEFT OVERRIDE}evil.age"
+    shutil.copy(home(service) / "sealed" / f"{ids[0]}.age", odd)
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 0
+    assert "\x1b" not in opened.out + opened.err
+    for folder in (home(service) / "opened").iterdir():
+        assert set(folder.name) <= set("0123456789abcdef")
+    odd.write_bytes(b"broken")
+    failed = service.desk("open", "sealed", "--to", "elsewhere")
+    assert failed.code == 3
+    assert "\x1b" not in failed.err
+    assert "\\u202e" in failed.err
+
+
+# -- release, return ------------------------------------------------------------------------------
+
+
+def test_release_and_return_are_said_once_and_then_already(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    assert service.desk("release", *ids[:2]).out == f"{ids[0]}: released\n{ids[1]}: released\n"
+    assert service.desk("release", ids[0]).out == f"{ids[0]}: already released\n"
+    assert service.desk("release", ids[0]).code == 0
+    assert service.desk("return", ids[2], "--reason", "other").out == f"{ids[2]}: returned\n"
+    assert service.desk("return", ids[2], "--reason", "other").code == 0
+    assert service.desk("release", ids[2]).code == 10
+    assert service.desk("return", ids[0], "--reason", "other").code == 10
+
+
+def test_a_dry_run_decides_nothing(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    dry = service.desk("return", ids[0], "--reason", "other", "--dry-run")
+    assert (dry.code, dry.out) == (0, f"{ids[0]}: would be returned\n")
+    assert service.desk("release", ids[0]).out == f"{ids[0]}: released\n"
+
+
+def test_an_unknown_id_is_exit_10_and_of_several_3(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    assert service.desk("release", "00" * 16).code == 10
+    assert service.desk("release", "../../etc/passwd\x1b").code == 10
+    mixed = service.desk("release", ids[0], "00" * 16)
+    assert mixed.code == 3
+    assert "released" in mixed.out
+
+
+def test_a_reason_is_one_of_the_list(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    assert service.desk("return", ids[0]).code == 2
+    assert service.desk("return", ids[0], "--reason", "ugly").code == 2
+    for reason, name in zip(list(Reason)[:3], ids, strict=True):
+        assert service.desk("return", name, "--reason", reason).code == 0
+
+
+def test_a_colleague_can_not_decide_what_is_leased_to_another(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    berta = second_desk(service, "berta")
+    assert service.desk("pull", "--to", "hers", config=berta).code == 10
+    journal = json.loads((service.folder / "desk-journal.json").read_text())
+    (berta.parent / "desk-journal.json").write_text(json.dumps(journal))
+    locked = service.desk("release", ids[0], config=berta)
+    assert locked.code == 11
+    assert "colleague" in locked.err
+    assert service.desk("release", ids[0]).code == 0
+
+
+def test_each_colleague_opens_what_was_sealed_after_she_came(
+    pulled: tuple[Service, list[str]], dirty: bytes
+) -> None:
+    service, _ = pulled
+    berta = second_desk(service, "berta")
+    service.send(dirty, message="for both")
+    assert service.desk("pull", "--to", "hers", config=berta).code == 0
+    assert service.desk("open", "hers", "--to", "opened-by-her", config=berta).code == 0
+    assert service.desk("open", "hers", "--to", "opened-by-me").code == 0
+
+
+def test_an_unknown_colleague_is_refused_without_a_word_why(service: Service, dirty: bytes) -> None:
+    service.send(dirty)
+    folder = home(service) / "stranger"
+    folder.mkdir()
+    (folder / "passphrase").write_text("p\n")
+    relay("keys", "generate", folder, "--passphrase-file", folder / "passphrase")
+    shutil.copy(service.folder / "desk.toml", folder)
+    for command in (("pull", "--to", "x"), ("log",)):
+        refused = service.desk(*command, config=folder / "desk.toml")
+        assert refused.code == 1
+        assert "The relay refused" in refused.err
+    assert not (home(service) / "x").exists()
+
+
+def test_a_relay_that_is_not_there_is_said(service: Service) -> None:
+    service.kill()
+    gone = service.desk("pull", "--to", "sealed")
+    assert gone.code == 1
+    assert "did not answer" in gone.err
+    assert "Traceback" not in gone.err
+
+
+# -- log ------------------------------------------------------------------------------------------
+
+
+def test_the_log_shows_who_did_what_and_verifies(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    service.desk("release", ids[0])
+    first = service.desk("log", "--verify")
+    assert first.code == 0
+    assert "whole up to entry 4" in first.err
+    assert f"released {ids[0]} by you" in first.out
+    second = service.desk("log", "--verify")
+    assert (second.code, second.out) == (0, "")
+    assert "0 new" in second.err
+    assert len(service.desk("log", "--json").json["entries"]) == 4  # type: ignore[arg-type]
+
+
+def tamper(service: Service, statement: str) -> None:
+    service.kill()
+    database = sqlite3.connect(service.folder / "queue.sqlite")
+    database.execute(statement)
+    database.commit()
+    database.close()
+    service.start()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM log WHERE seq = 2",
+        "DELETE FROM log WHERE seq = (SELECT max(seq) FROM log)",
+        "DELETE FROM log",
+        "UPDATE log SET action = 'returned' WHERE action = 'released'",
+        "UPDATE log SET signer = NULL WHERE seq = 1",
+        "UPDATE log SET statement = replace(statement, 'release', 'return') WHERE seq = 4",
+        "UPDATE log SET seq = seq + 10 WHERE seq = 4",
+        "UPDATE log SET day = '2020-01-01' WHERE seq = 3",
+    ],
+)
+@pytest.mark.parametrize("looked_before", [True, False])
+def test_a_tampered_log_is_found(
+    pulled: tuple[Service, list[str]], statement: str, *, looked_before: bool
+) -> None:
+    service, ids = pulled
+    service.desk("release", ids[0])
+    if looked_before:
+        assert service.desk("log", "--verify").code == 0
+    tamper(service, statement)
+    verified = service.desk("log", "--verify")
+    assert verified.code == 13, verified.err
+    assert "log" in verified.err
+
+
+def test_a_queue_rolled_back_to_an_older_copy_is_found(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    service.desk("log", "--verify")
+    service.stop()
+    older = (service.folder / "queue.sqlite").read_bytes()
+    service.start()
+    service.desk("release", ids[0])
+    service.desk("log", "--verify")
+    service.stop()
+    (service.folder / "queue.sqlite").write_bytes(older)
+    service.start()
+    verified = service.desk("log", "--verify")
+    assert verified.code == 13
+    assert "rolled back" in verified.err
+
+
+def test_a_damaged_journal_is_not_guessed_at(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    (service.folder / "desk-journal.json").write_text('{"envelopes": ')
+    broken = service.desk("release", ids[0])
+    assert broken.code == 13
+    assert "desk-journal.json" in broken.err

@@ -1,0 +1,129 @@
+"""The streaming reader, on a body that comes as slowly or as broken as we like."""
+
+import asyncio
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import Busy, FormUnreadable, TooLarge, TooSlow
+from relay.web import upload
+from relay.web.upload import Budget, Form, Limits, read_form
+from tests.conftest import multipart
+
+LIMITS = Limits(max_bytes=1000, min_bytes_per_minute=10)
+
+
+class Body:
+    """Stands in for aiohttp's stream: hands out the pieces it was given, each after a pause."""
+
+    def __init__(self, pieces: Iterable[bytes], pause_s: float = 0) -> None:
+        self._pieces = iter(pieces)
+        self._pause_s = pause_s
+
+    async def readany(self) -> bytes:
+        if self._pause_s:
+            await asyncio.sleep(self._pause_s)
+        return next(self._pieces, b"")
+
+
+async def read(
+    pieces: Iterable[bytes], kind: str, *, budget: Budget | None = None, pause_s: float = 0
+) -> Form:
+    request: Any = SimpleNamespace(content=Body(pieces, pause_s), headers={"Content-Type": kind})
+    with (budget or Budget(10_000)).reserve() as reservation:
+        return await read_form(request, LIMITS, reservation)
+
+
+PARTS = [("token", b"t", None), ("message", "mé".encode(), None), ("photo", b"\xff" * 900, "x.jpg")]
+
+
+@given(st.permutations(PARTS), st.integers(1, 400))
+def test_fields_are_read_in_any_order_and_in_any_pieces(
+    parts: list[tuple[str, bytes, str | None]], size: int
+) -> None:
+    body, kind = multipart(parts)
+    pieces = [body[i : i + size] for i in range(0, len(body), size)]
+    form = asyncio.run(read(pieces, kind))
+    assert form.fields == {"token": "t", "message": "mé"}
+    assert form.untrusted_photo == b"\xff" * 900
+    form.wipe()
+    assert form.untrusted_photo == bytes(900)
+
+
+@given(st.data())
+def test_a_body_cut_anywhere_is_refused(data: st.DataObject) -> None:
+    body, kind = multipart(PARTS)
+    cut = data.draw(st.integers(0, len(body) - 5))
+    with pytest.raises(FormUnreadable):
+        asyncio.run(read([body[:cut]], kind))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_refused_in_our_own_words(garbage: bytes) -> None:
+    for kind in ("multipart/form-data; boundary=b", "multipart/form-data; boundary=" + "b" * 2000):
+        with pytest.raises(FormUnreadable):
+            asyncio.run(read([garbage, b"--b\r\n" + garbage], kind))
+
+
+async def test_a_photo_over_the_limit_is_dropped_and_the_text_kept() -> None:
+    parts = [("photo", bytes(1001), "x.jpg"), ("message", b"after", None)]
+    body, kind = multipart(parts)
+    form = await read([body], kind)
+    assert form.is_too_large
+    assert not form.untrusted_photo
+    assert form.fields["message"] == "after"
+
+
+async def test_a_body_without_end_is_not_read_to_its_end() -> None:
+    body, kind = multipart([("photo", bytes(9000), "x.jpg")])
+    with pytest.raises(TooLarge):
+        await read((body[i : i + 500] for i in range(0, len(body), 500)), kind)
+
+
+async def test_a_field_without_end_or_twice_or_one_of_many_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upload, "MAX_FIELD_BYTES", 100)
+    for parts in (
+        [("message", bytes(101), None)],
+        [("message", b"x", None), ("message", b"y", None)],
+        [("photo", b"x", "a.jpg"), ("photo", b"y", "b.jpg")],
+        [(f"f{i}", b"x", None) for i in range(50)],
+    ):
+        body, kind = multipart(parts)
+        with pytest.raises(FormUnreadable):
+            await read([body], kind)
+
+
+async def test_a_slow_body_is_ended_by_its_rate_and_not_by_its_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upload, "_WINDOW_S", 0.2)
+    body, kind = multipart(PARTS)
+    with pytest.raises(TooSlow):
+        await read([body[i : i + 1] for i in range(40)], kind, pause_s=0.1)
+    steady = [body[i : i + 50] for i in range(0, len(body), 50)]
+    form = await read(steady, kind, pause_s=0.05)  # five windows long
+    assert form.fields["token"] == "t"
+
+
+async def test_the_budget_is_shared_and_given_back() -> None:
+    budget = Budget(1500)
+    body, kind = multipart(PARTS)
+    with budget.reserve() as held:
+        held.take(1000)
+        with pytest.raises(Busy):
+            await read([body], kind, budget=budget)
+    assert (await read([body], kind, budget=budget)).fields["token"] == "t"
+
+
+async def test_urlencoded_bodies_are_short() -> None:
+    kind = "application/x-www-form-urlencoded"
+    assert (await read([b"receipt=12+34"], kind)).fields == {"receipt": "12 34"}
+    for bad in (b"x" * 5000, b"receipt=%ff", b"\xff=1", b"a=1&" * 60):
+        with pytest.raises(FormUnreadable):
+            await read([bad], kind)
