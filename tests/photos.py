@@ -26,14 +26,14 @@ FILE_NAME = "CANARYFILENAME.jpg"
 
 def picture(width: int = 400, height: int = 300, *, seed: int = 1) -> Image.Image:
     """A busy picture: colour noise under coarse blocks, the same for the same seed."""
-    rng = random.Random(seed)  # noqa: S311 - a picture, not a secret
+    rng = random.Random(seed)
     coarse = Image.frombytes("RGB", (16, 12), rng.randbytes(16 * 12 * 3))
     return coarse.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def noise(width: int, height: int, *, seed: int = 1) -> Image.Image:
     """The picture that compresses worst."""
-    rng = random.Random(seed)  # noqa: S311 - a picture, not a secret
+    rng = random.Random(seed)
     return Image.frombytes("RGB", (width, height), rng.randbytes(width * height * 3))
 
 

@@ -15,7 +15,7 @@ LEAVES = {"errors", "config"}
 MAY_IMPORT = {
     "errors": set(),
     "config": {"errors"},
-    **{domain: LEAVES for domain in DOMAINS},
+    **dict.fromkeys(DOMAINS, LEAVES),
     "intake": DOMAINS | LEAVES,
     "desk": DOMAINS | LEAVES,
     "web": {"intake"} | DOMAINS | LEAVES,

@@ -37,6 +37,21 @@ REASONS = {
     Reason.DESTROYED_UNSEEN: "It was destroyed without being looked at.",
     Reason.OTHER: "It does not fit the campaign.",
 }
+# What the scrub report names, in her words. A test holds that none is missing.
+REMOVALS = {
+    "position": "where it was taken",
+    "time": "when it was taken",
+    "device": "which phone or camera took it",
+    "serial number": "a number that belongs to that one phone, camera or file",
+    "thumbnail": "a small hidden copy of the picture",
+    "edit history": "notes of apps and websites that it went through",
+    "content credentials": "a signed history of the photo",
+    "second picture": "a second, hidden picture",
+    "video": "a hidden video",
+    "comment": "hidden text",
+    "colour profile": "the colour settings of the phone or screen",
+    "hidden pixels": "see-through parts and what lay under them",
+}
 _CHARSET = "utf-8"
 
 

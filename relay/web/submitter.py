@@ -20,7 +20,7 @@ from relay.errors import (
 )
 from relay.intake.submit import POSTERS, Intake, Upload
 from relay.receipt import grouped, read_receipt
-from relay.web.pages import FALLBACK, LANGUAGES, REASONS, SENTENCES, Pages
+from relay.web.pages import FALLBACK, LANGUAGES, REASONS, REMOVALS, SENTENCES, Pages
 from relay.web.report import report
 from relay.web.upload import Budget, Form, Limits, read_form
 
@@ -83,6 +83,7 @@ class SubmitterPages:
             language=language,
             receipt=grouped(acknowledgement.receipt),
             removed=acknowledgement.removed,
+            removals=REMOVALS,
         )
 
     async def ask_receipt(self, request: web.Request) -> web.Response:

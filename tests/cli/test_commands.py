@@ -239,7 +239,7 @@ def test_purge_without_a_queue_says_so(campaign: Path) -> None:
     assert "no queue here yet" in refused.err
 
 
-# -- configuration ----------------------------------------------------------------------------------
+# -- configuration --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -183,13 +183,13 @@ def test_a_wrong_passphrase_is_exit_12(pulled: tuple[Service, list[str]]) -> Non
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda raw: b"",
+        lambda _: b"",
         lambda raw: raw[: len(raw) // 2],
         lambda raw: raw[:-1],
         lambda raw: raw + b"x",
         lambda raw: raw[:300_000] + bytes([raw[300_000] ^ 1]) + raw[300_001:],
-        lambda raw: b"age-encryption.org/v1\n-> X25519 a\n",
-        lambda raw: b"hello\n",
+        lambda _: b"age-encryption.org/v1\n-> X25519 a\n",
+        lambda _: b"hello\n",
     ],
 )
 def test_a_damaged_envelope_is_exit_13_named_and_leaves_no_file(

@@ -386,8 +386,8 @@ async def test_the_log_is_truncated_only_behind_a_checkpoint(queue: SealedQueue)
     entries = await queue.entries_after(0, limit=10)
     assert len(entries) == 6, "three arrivals and three expiries; nobody has vouched"
     heads = verify_chain(entries, Head())
+    wrong = Head(seq=4, hash=bytes(32))
     with pytest.raises(Corrupt):
-        wrong = Head(seq=4, hash=bytes(32))
         await queue.keep_checkpoint(Checkpoint(head=wrong, signer=ALICE, signature=""))
     await queue.keep_checkpoint(Checkpoint(head=heads[4], signer=ALICE, signature=""))
     await turn(queue, DAY + 41 * ONE)

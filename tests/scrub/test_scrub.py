@@ -185,7 +185,7 @@ async def test_a_box_that_was_killed_is_started_again(scrubber: Scrubber) -> Non
     assert (await scrubber.scrub(photos.dirty_jpeg())).jpeg
 
 
-async def test_the_box_ends_with_its_owner(tmp_path: Path) -> None:
+async def test_the_box_ends_with_its_owner() -> None:
     async with Scrubber(max_jpeg_bytes=BUDGET) as running:
         pid = box_pid(running)
     assert not Path(f"/proc/{pid}").exists()

@@ -3,7 +3,10 @@ import socket
 
 import pytest
 
+from relay.queue.states import Reason, State
 from relay.receipt import _check_digit
+from relay.scrub.wire import Removed
+from relay.web.pages import REASONS, REMOVALS, SENTENCES
 from tests import photos
 from tests.conftest import Answer, Service, multipart
 
@@ -157,7 +160,7 @@ def test_pages_link_by_path_never_by_address(shared_service: Service) -> None:
         assert all(link.startswith(("/", "data:,")) and not link.startswith("//") for link in links)
 
 
-# -- refusals: each a page that says what to do, with her text kept ---------------------------------
+# -- refusals: each a page that says what to do, with her text kept -------------------------------
 
 
 def refused(answer: Answer, status: int, words: str) -> None:
@@ -182,7 +185,7 @@ def test_a_text_file_named_jpg(shared_service: Service) -> None:
     assert "&lt;i&gt;my words&lt;/i&gt;" in answer.text
 
 
-def test_a_photo_cut_short(shared_service: Service, dirty: bytes) -> None:
+def test_a_photo_cut_short(shared_service: Service) -> None:
     answer = shared_service.send(photos.encode(photos.picture(2000, 1500))[:20_000])
     refused(answer, 400, "did not arrive whole")
 
@@ -351,3 +354,10 @@ def test_what_the_desk_decides_shows_under_the_receipt(service: Service, dirty: 
     pull = service.desk("pull", "--to", "sealed")
     assert pull.code == 10
     assert f"TAKE DOWN: {messages['a']}" in pull.err
+
+
+def test_every_state_reason_and_removal_has_its_words() -> None:
+    shown = {State.SEALED, State.LEASED, State.RELEASED, State.POSTED, State.RETURNED}
+    assert set(SENTENCES) == shown
+    assert set(REASONS) == set(Reason)
+    assert set(REMOVALS) == {word for flag in Removed for word in flag.words()}

@@ -32,6 +32,11 @@ def processes_below(pid: int) -> set[int]:
     return found
 
 
+def post_head(kind: str, length: int) -> bytes:
+    head = f"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}"
+    return head.encode() + b"\r\n\r\n"
+
+
 # -- durable before the receipt ------------------------------------------------------------------
 
 
@@ -235,9 +240,9 @@ def test_uploads_beyond_the_memory_budget_are_told_to_come_back(start_service: S
     service = start_service(max_inflight_bytes=3 * MIB)
     token = service.token()
     body, kind = multipart([("token", token.encode(), None), ("photo", bytes(2 * MIB), "x.jpg")])
-    head = f"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = post_head(kind, len(body))
     with socket.create_connection(("127.0.0.1", service.port)) as slow:
-        slow.sendall(head.encode() + body[:-100])
+        slow.sendall(head + body[:-100])
         wait_until(lambda: service.send(bytes(2 * MIB), token=token).status == 503)
         assert "Too many people" in service.send(bytes(2 * MIB), token=token, message="kept").text
     wait_until(lambda: service.send(bytes(2 * MIB), token=token).status == 415)
@@ -247,10 +252,10 @@ def test_uploads_beyond_the_memory_budget_are_told_to_come_back(start_service: S
 def test_a_connection_that_breaks_leaves_nothing(service: Service, dirty: bytes) -> None:
     token = service.token()
     body, kind = multipart([("token", token.encode(), None), ("photo", dirty, "x.jpg")])
-    head = f"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = post_head(kind, len(body))
     for part in (0.0, 0.3, 0.9):
         with socket.create_connection(("127.0.0.1", service.port)) as client:
-            client.sendall(head.encode() + body[: int(len(body) * part)])
+            client.sendall(head + body[: int(len(body) * part)])
     assert service.send(dirty, token=token).status == 200
     assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
 
