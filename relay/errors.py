@@ -165,6 +165,7 @@ class ConfigInvalid(RelayError):
 class NothingThere(RelayError):
     message = "Nothing there."
     exit_code = 10
+    http_status = 404
 
 
 class LockedByColleague(RelayError):
@@ -183,6 +184,7 @@ class Corrupt(RelayError):
 
     message = "Damaged or altered."
     exit_code = 13
+    http_status = 400
 
 
 class UnsafePlace(RelayError):

@@ -163,6 +163,5 @@ def _json(answer: dict[str, Any], status: int = 200) -> web.Response:
 
 
 def _refusal(error: RelayError) -> web.Response:
-    name = type(error).__name__
-    status = 404 if name == "NothingThere" else error.http_status
-    return _json({"error": name, "message": error.message}, status=status)
+    fields = {"error": type(error).__name__, "message": error.message}
+    return _json(fields, status=error.http_status)

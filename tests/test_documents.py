@@ -1,0 +1,148 @@
+"""What the documents say is held against the code."""
+
+import ast
+import dataclasses
+import re
+import subprocess
+import tomllib
+
+import pytest
+
+from relay import cli, errors
+from relay.config import ServerConfig
+from tests import photos
+from tests.conftest import RELAY, ROOT, SHARED, Service
+
+README = (ROOT / "README.md").read_text()
+SECURITY = (ROOT / "SECURITY.md").read_text()
+PLACEHOLDERS = (
+    (r"[0-9a-f]{32}", "[0-9a-f]{32}"),
+    (r"(?:\d{4} ){4}\d{4}", r"(?:\\d{4} ){4}\\d{4}"),
+    (r"\d{4}\\?-\d\d\\?-\d\d", r"\\d{4}-\\d\\d-\\d\\d"),
+)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_readmes_transcript_works(service: Service) -> None:
+    """Typed line by line as it stands, ports aside; ids, receipts and days may differ."""
+    home = service.folder.parent
+    (home / ".venv" / "bin").mkdir(parents=True)
+    (home / ".venv" / "bin" / "relay").symlink_to(RELAY)
+    (home / "photo.jpg").write_bytes(photos.dirty_jpeg())
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    assert blocks[0] == "$ scripts/run\n"
+    last_line = (ROOT / "scripts/run").read_text().splitlines()[-1]
+    assert last_line == 'exec .venv/bin/relay demo "$@"', "what the fixture has started"
+    script, expected = "set -eu\n", ""
+    for line in "".join(blocks[1:]).splitlines():
+        if line.startswith("$ "):
+            script += line.removeprefix("$ ").replace("127.0.0.1:8080", f"127.0.0.1:{service.port}")
+            script += " 2>&1\n"
+        else:
+            expected += line + "\n"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pattern = re.escape(expected).replace("\\ ", " ")
+    for shown, meant in PLACEHOLDERS:
+        pattern = re.sub(shown, meant, pattern)
+    assert re.fullmatch(pattern, done.stdout), done.stdout
+
+
+def test_the_readme_lists_every_command_with_its_own_words() -> None:
+    listed = dict(re.findall(r"^\| \w+ \| `relay ([a-z ]+)` \| (.*) \|$", README, re.MULTILINE))
+    assert listed == dict(leaves(cli.build_parser()))
+
+
+def leaves(parser, prefix: str = ""):  # noqa: ANN001, ANN201 - argparse's own classes are private
+    for action in parser._actions:  # noqa: SLF001 - argparse offers no other way
+        for choice in getattr(action, "_choices_actions", []):
+            name = f"{prefix}{choice.dest}"
+            below = list(leaves(action.choices[choice.dest], f"{name} "))
+            yield from below or [(name, choice.help)]
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(tests/\S+::\w+)`", SECURITY))))
+def test_every_promise_names_a_test_that_exists(name: str) -> None:
+    path, _, function = name.partition("::")
+    tree = ast.parse((ROOT / path).read_text())
+    defined = [
+        node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert function in {node.name for node in defined}
+
+
+def test_every_row_of_promises_has_a_test() -> None:
+    section = SECURITY.split("## What is promised")[1].split("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("| ")][2:]
+    assert len(rows) > 30
+    assert all(re.search(r"`tests/\S+::test_\w+` \|$", row) for row in rows)
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    table = (ROOT / "docs/operator.md").read_text().split("## Settings")[1]
+    documented = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+)`? \|", table, re.MULTILINE))
+    settings = {
+        setting.name: "none"
+        if setting.default is dataclasses.MISSING
+        else str(setting.default).lower()
+        if isinstance(setting.default, bool)
+        else str(setting.default)
+        for setting in dataclasses.fields(ServerConfig)
+    }
+    assert {name: default.strip() for name, default in documented.items()} == settings
+
+
+def test_every_dependency_is_named_and_locked_with_hashes() -> None:
+    text = (ROOT / "docs/dependencies.md").read_text().lower()
+    for lock in ("desk", "server", "test"):
+        locked = (ROOT / f"deploy/lock/{lock}.txt").read_text()
+        names = re.findall(r"^([a-z0-9_.-]+)==", locked, re.MULTILINE)
+        assert names
+        for name in names:
+            assert name in text, f"{name} is not in docs/dependencies.md"
+        assert locked.count("==") - locked.count(" == '") - locked.count(" != ") <= len(names)
+        entries = re.split(r"\n(?=[a-z])", locked.strip())
+        assert all("--hash=sha256:" in entry for entry in entries)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = declared["dependencies"] + declared["optional-dependencies"]["server"]
+    for requirement in wanted:
+        assert re.split(r"[\[<>=]", requirement)[0].lower() in text
+
+
+def test_the_exit_codes_are_documented() -> None:
+    table = (ROOT / "docs/staff.md").read_text().split("## Exit codes")[1]
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    used = {kind.exit_code for kind in kinds if issubclass(kind, errors.RelayError)}
+    assert used <= documented
+    assert documented == {0, 1, 2, 3, 10, 11, 12, 13, 14, 130}
+
+
+def test_every_decision_and_document_is_linked_from_somewhere() -> None:
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f"docs/{path.name}" in README
+
+
+def test_nothing_committed_names_a_machine_or_a_registry() -> None:
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "registry" + ".npmjs", "deb.debian" + ".org"]
+    unwanted = [*hosts, str(ROOT.parent) + "/"]
+    for name in filter(None, files):
+        text = (ROOT / name).read_bytes().decode("utf-8", "replace")
+        assert not [word for word in unwanted if word in text], name
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
+def test_no_shared_sample_is_committed() -> None:
+    names = {path.name for path in (SHARED / "samples").iterdir()}
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not names & {name.rpartition("/")[2] for name in listed}

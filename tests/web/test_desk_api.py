@@ -1,0 +1,133 @@
+"""The desk's API, spoken to directly: signatures, nonces, refusals."""
+
+import json
+
+import pytest
+
+from relay.seal import signing
+from relay.seal.files import load_signing_identity
+from relay.seal.signing import SigningIdentity
+from tests.conftest import Answer, Service
+
+REFUSED = {"error": "DeskRefused", "message": "Refused."}
+SIGNED = [
+    ("POST", "/desk/v1/lease"),
+    ("GET", "/desk/v1/envelope/" + "00" * 16),
+    ("POST", "/desk/v1/verdict"),
+    ("POST", "/desk/v1/checkpoint"),
+    ("GET", "/desk/v1/log?after=0"),
+]
+
+
+def staff(service: Service) -> SigningIdentity:
+    passphrase = (service.folder / "passphrase").read_text().strip()
+    return load_signing_identity(service.folder / "signer.age", passphrase)
+
+
+def nonce(service: Service) -> str:
+    return str(json.loads(service.request("POST", "/desk/v1/nonce", b"").body)["nonce"])
+
+
+def authorization(  # noqa: PLR0913 - each is varied by a test
+    service: Service,
+    method: str,
+    path: str,
+    *,
+    body: bytes = b"",
+    identity: SigningIdentity | None = None,
+    host: str | None = None,
+    fresh: str | None = None,
+    context: bytes = signing.REQUEST,
+) -> str:
+    identity = identity or staff(service)
+    fresh = fresh or nonce(service)
+    host = host or f"127.0.0.1:{service.port}"
+    statement = signing.request_statement(
+        method=method, host=host, path=path, body=body, nonce=fresh
+    )
+    signature = identity.sign(context, statement)
+    return f"Relay-Ed25519 {identity.signer().encoded} {fresh} {signature}"
+
+
+def ask(service: Service, method: str, path: str, header: str, body: bytes = b"") -> Answer:
+    sent = None if method == "GET" else body
+    return service.request(method, path, sent, {"Authorization": header})
+
+
+@pytest.mark.parametrize(("method", "path"), SIGNED)
+def test_only_a_fresh_request_signed_by_staff_is_answered(
+    shared_service: Service, method: str, path: str
+) -> None:
+    good = authorization(shared_service, method, path)
+    first = ask(shared_service, method, path, good)
+    assert (
+        first.status != 403 or json.loads(first.body) == REFUSED
+    )  # an empty verdict is refused too
+    assert "Relay-Nonce" in first.headers, "it was authenticated"
+    stranger = SigningIdentity.generate()
+    for header in (
+        "",
+        "Basic eA==",
+        good,  # replayed
+        good + "x",
+        " ".join(good.split()[:3]),
+        authorization(shared_service, method, path, identity=stranger),
+        authorization(shared_service, method, path + "0"),
+        authorization(shared_service, "PUT", path),
+        authorization(shared_service, method, path, host="other"),
+        authorization(shared_service, method, path, body=b"other"),
+        authorization(shared_service, method, path, fresh="00" * 40),
+        authorization(shared_service, method, path, fresh="zz"),
+        authorization(shared_service, method, path, context=signing.VERDICT),
+    ):
+        answer = ask(shared_service, method, path, header)
+        assert answer.status == 403
+        assert json.loads(answer.body) == REFUSED
+        assert "Relay-Nonce" not in answer.headers
+
+
+def test_a_request_is_not_answered_again_after_a_restart(service: Service) -> None:
+    used = authorization(service, "POST", "/desk/v1/lease")
+    unused = authorization(service, "POST", "/desk/v1/lease")
+    assert ask(service, "POST", "/desk/v1/lease", used).status == 200
+    service.stop()
+    service.start()
+    for header in (used, unused):
+        assert ask(service, "POST", "/desk/v1/lease", header).status == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b"x", b'{"statement": 1, "signature": 2}', b"[" * 60_000, b"x" * 70_000],
+)
+def test_a_verdict_that_is_none_is_refused_and_changes_nothing(
+    shared_service: Service, body: bytes
+) -> None:
+    header = authorization(shared_service, "POST", "/desk/v1/verdict", body=body)
+    answer = ask(shared_service, "POST", "/desk/v1/verdict", header, body)
+    assert 400 <= answer.status < 500
+    entries = shared_service.desk("log", "--json").json["entries"]
+    assert entries == []
+
+
+def test_a_verdict_signed_by_another_is_refused(service: Service, dirty: bytes) -> None:
+    service.send(dirty)
+    (pulled,) = service.desk("pull", "--to", "s", "--json").json["fetched"]  # type: ignore[misc]
+    journal = json.loads((service.folder / "desk-journal.json").read_text())
+    fields = {
+        "version": 1,
+        "campaign": "demo",
+        "id": pulled,
+        "envelope": journal["envelopes"][pulled],
+        "verdict": "release",
+        "reason": None,
+    }
+    for identity, campaign in ((SigningIdentity.generate(), "demo"), (staff(service), "other")):
+        statement = json.dumps(
+            fields | {"campaign": campaign}, sort_keys=True, separators=(",", ":")
+        )
+        signature = identity.sign(signing.VERDICT, statement.encode())
+        body = json.dumps({"statement": statement, "signature": signature}).encode()
+        header = authorization(service, "POST", "/desk/v1/verdict", body=body)
+        assert ask(service, "POST", "/desk/v1/verdict", header, body).status == 400
+    assert service.desk("release", pulled).out == f"{pulled}: released\n"
