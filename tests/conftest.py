@@ -195,6 +195,7 @@ def relay(*arguments: str | Path, cwd: Path | None = None, stdin: str | None = N
         text=True,
         cwd=cwd,
         input=stdin or "",
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         timeout=120,
         check=False,
     )

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import os
 import re
 import subprocess
 import tomllib
@@ -43,8 +44,9 @@ def test_the_readmes_transcript_works(service: Service) -> None:
             script += " 2>&1\n"
         else:
             expected += line + "\n"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        ["bash", "-c", script], cwd=home, capture_output=True, text=True, check=False
+        ["bash", "-c", script], cwd=home, capture_output=True, text=True, check=False, env=env
     )
     assert done.returncode == 0, done.stdout + done.stderr
     pattern = re.escape(expected).replace("\\ ", " ")

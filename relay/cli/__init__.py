@@ -4,6 +4,7 @@ Results go to stdout, words for people to stderr. Nothing is asked when stdin is
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read our results has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         complain(RelayError(f"{error.filename or 'The system'}: {error.strerror}"))
         return 1

@@ -14,8 +14,8 @@ def printable(untrusted_text: str) -> str:
 
 
 def result(line: str) -> None:
-    """Print one line of the result on stdout."""
-    print(line)
+    """Print one line of the result on stdout, in its place among the words on stderr."""
+    print(line, flush=True)
 
 
 def say(line: str) -> None:
@@ -25,7 +25,7 @@ def say(line: str) -> None:
 
 def result_json(report: dict[str, Any]) -> None:
     """Print a report for a program on stdout."""
-    print(json.dumps(report, indent=1))
+    print(json.dumps(report, indent=1), flush=True)
 
 
 def complain(error: RelayError) -> None:

@@ -42,6 +42,16 @@ def test_what_is_no_command_is_exit_2_without_a_trace() -> None:
         assert "Traceback" not in refused.err
 
 
+def test_a_reader_that_has_had_enough_is_no_error_to_speak_of(service: Service) -> None:
+    service.send(photos.dirty_jpeg())
+    service.desk("pull", "--to", "sealed")
+    log = f"{RELAY} desk --config {service.folder / 'desk.toml'} log"
+    done = subprocess.run(
+        ["bash", "-c", f"{log} | true"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
 # -- keys -----------------------------------------------------------------------------------------
 
 

@@ -131,9 +131,11 @@ def test_open_writes_a_clean_photo_and_its_json_and_nothing_else(
 
 
 def test_open_works_without_a_network(pulled: tuple[Service, list[str]]) -> None:
+    """The relay is gone, and no socket but the local ones to the box is even asked for."""
     service, ids = pulled
     service.kill()
-    command = ["unshare", "--user", "--map-root-user", "--net", RELAY, "desk"]
+    trace = home(service) / "trace"
+    command = ["strace", "-f", "-e", "trace=socket,connect", "-o", str(trace), RELAY, "desk"]
     done = subprocess.run(
         [*command, "--config", "demo/desk.toml", "open", "sealed", "--to", "opened"],
         cwd=home(service),
@@ -143,6 +145,8 @@ def test_open_works_without_a_network(pulled: tuple[Service, list[str]]) -> None
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(ids)
+    assert "exited with 0" in trace.read_text()
+    assert "AF_INET" not in trace.read_text()
 
 
 def test_open_again_elsewhere_works_and_in_place_changes_nothing(
@@ -206,6 +210,22 @@ def test_a_damaged_envelope_is_exit_13_named_and_leaves_no_file(
     assert opened.code == 13
     assert f"{ids[0]}.age: " in opened.err
     assert opened.out == ""
+    assert list((home(service) / "opened").iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_file_of_an_open(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    command = ["prlimit", "--fsize=4000", RELAY, "desk", "--config", "demo/desk.toml", "open"]
+    done = subprocess.run(
+        [*command, "sealed", "--to", "opened"],
+        cwd=home(service),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert all(f"{name}.age: " in done.stderr for name in ids)
+    assert "too large" in done.stderr
     assert list((home(service) / "opened").iterdir()) == []
 
 

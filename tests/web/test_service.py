@@ -131,6 +131,7 @@ def test_no_file_and_no_log_line_holds_anything_of_hers(service: Service) -> Non
     service.post_receipt("receipt", receipt)
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         client.sendall(b"CANARYMESSAGE\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.")
     left = data_files(service.folder) + service.log_file.read_bytes()
     for secret in (*hers, digits, receipt.encode(), b"203.0.113.9"):
         assert secret not in left, secret
