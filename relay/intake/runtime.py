@@ -14,7 +14,7 @@ from relay.queue.store import SealedQueue
 from relay.receipt import ServiceKeys
 from relay.scrub.supervisor import Scrubber
 from relay.seal.envelope import photo_budget
-from relay.seal.files import load_recipients, load_staff
+from relay.seal.files import check_primitives, load_recipients, load_staff
 
 events = logging.getLogger("relay")
 
@@ -60,6 +60,7 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
 
 def _open_door(config: ServerConfig) -> Campaign | None:
     try:
+        check_primitives()
         recipients = load_recipients(
             config.recipients, slots=config.recipient_slots, allow_classic=config.allow_classic
         )

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from relay.errors import ConfigInvalid, Corrupt, WrongIdentity
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from relay.errors import ConfigInvalid, Corrupt, RelayError, WrongIdentity
 from relay.seal import age
 from relay.seal.keys import (
     SCRYPT_LOG_N,
@@ -20,6 +22,23 @@ from relay.seal.keys import (
 from relay.seal.signing import Signer, SigningIdentity
 
 _T = TypeVar("_T")
+
+
+def check_primitives() -> None:
+    """Seal and open once, so that a build without ML-KEM closes the door instead of failing.
+
+    Raises:
+        ConfigInvalid: the installed cryptography can't seal to hybrid recipients.
+    """
+    try:
+        identity = HybridIdentity.generate()
+        is_sound = age.unseal(age.seal(b"once", [identity.recipient()]), [identity]) == b"once"
+    except (UnsupportedAlgorithm, RelayError):
+        is_sound = False
+    if not is_sound:
+        raise ConfigInvalid(
+            "the installed cryptography has no ML-KEM-768: install the locked wheels"
+        )
 
 
 def load_recipients(

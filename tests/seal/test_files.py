@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from relay.errors import ConfigInvalid, WrongIdentity
+from relay.seal import files
 from relay.seal.files import (
+    check_primitives,
     load_identities,
     load_recipients,
     load_signing_identity,
@@ -93,6 +96,19 @@ def test_sealed_key_files_open_with_their_passphrase_only(tmp_path: Path) -> Non
         load_identities(tmp_path / "i", "q")
     with pytest.raises(ConfigInvalid, match="not a sealed key file"):
         load_identities(tmp_path / "s", "p")
+
+
+def test_a_build_without_the_hybrid_kem_is_found_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_primitives()
+
+    def unsupported(*_: object, **__: object) -> bytes:
+        raise UnsupportedAlgorithm("no ML-KEM here")
+
+    monkeypatch.setattr(files.age, "seal", unsupported)
+    with pytest.raises(ConfigInvalid, match="ML-KEM"):
+        check_primitives()
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
