@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from relay.errors import ConfigInvalid
 
 _T = TypeVar("_T")
+_RELAY = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?")
+_MOST_DAYS = 3650
 _LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9a-f:]+\]|localhost):(?P<port>[0-9]{1,5})")
 
 
@@ -77,6 +79,8 @@ class ServerConfig:
             value = getattr(config, setting.name)
             if type(value) is int and value < 1:
                 raise ConfigInvalid(f"{path}: {setting.name} is at least 1")
+            if setting.name.endswith("_days") and value > _MOST_DAYS:
+                raise ConfigInvalid(f"{path}: {setting.name} is at most {_MOST_DAYS}")
         if config.max_upload_bytes > 64 * 1024**2:
             raise ConfigInvalid(f"{path}: max_upload_bytes is at most 64 MiB")
         return config
@@ -93,6 +97,8 @@ class DeskConfig:
     identity: Path
     # One line; in a demo only. Elsewhere the passphrase is asked for.
     passphrase_file: Path | None = None
+    # The colleagues whose signatures in the log count, one signer a line; oneself always does.
+    staff: Path | None = None
     # The folder of the file: what the desk remembers lies beside it.
     folder: Path = field(default=Path())
 
@@ -104,7 +110,7 @@ class DeskConfig:
             ConfigInvalid: names the file and the setting.
         """
         config = _load(cls, path)
-        if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", config.relay):
+        if not _RELAY.fullmatch(config.relay):
             raise ConfigInvalid(f"{path}: relay is an address such as http://127.0.0.1:8081")
         return dataclasses.replace(config, relay=config.relay.rstrip("/"), folder=path.parent)
 

@@ -17,6 +17,7 @@ from tests.conftest import RELAY, ROOT, SHARED, Service
 README = (ROOT / "README.md").read_text()
 SECURITY = (ROOT / "SECURITY.md").read_text()
 PLACEHOLDERS = (
+    (r"(?<=same: 2 )[0-9a-f]{16}", "[0-9a-f]{16}"),
     (r"[0-9a-f]{32}", "[0-9a-f]{32}"),
     (r"(?:\d{4} ){4}\d{4}", r"(?:\\d{4} ){4}\\d{4}"),
     (r"\d{4}\\?-\d\d\\?-\d\d", r"\\d{4}-\\d\\d-\\d\\d"),

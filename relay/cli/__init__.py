@@ -6,7 +6,9 @@ Results go to stdout, words for people to stderr. Nothing is asked when stdin is
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import relay
 from relay.cli import desk, keys, server
@@ -44,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         complain(RelayError(f"{error.filename or 'The system'}: {error.strerror}"))
+        return 1
+    except Exception as error:  # noqa: BLE001 - a person gets a line; a trace may quote a secret
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        complain(RelayError(f"Unexpected {type(error).__name__} at {place}. Please report this."))
         return 1
 
 

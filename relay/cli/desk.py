@@ -12,17 +12,17 @@ from relay.config import DeskConfig
 from relay.desk.audit import audit, fetch_log
 from relay.desk.client import DeskClient
 from relay.desk.decide import decide, make_decision
-from relay.desk.journal import Journal, journal_of
+from relay.desk.journal import JournalFile
 from relay.desk.opening import Opened, find_envelopes, open_all, prepare_folder
 from relay.desk.pull import Pulled, pull
 from relay.errors import Corrupt, RelayError
 from relay.queue.states import Reason, Verdict
-from relay.seal.files import load_identities, load_signing_identity
+from relay.seal.files import load_identities, load_signing_identity, load_staff
 from relay.seal.signing import SigningIdentity
 
 PARTLY = 3
 NOTHING = 10
-_Work = Callable[[DeskClient, Journal, SigningIdentity], Coroutine[Any, Any, int]]
+_Work = Callable[[DeskClient, JournalFile, SigningIdentity], Coroutine[Any, Any, int]]
 
 
 def add_commands(commands: Any) -> None:
@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
     opener.set_defaults(run=_open)
 
     releaser = actions.add_parser("release", help="decide that photos may be posted")
-    returner = actions.add_parser("return", help="decide against photos and destroy them")
+    returner = actions.add_parser("return", help="decide against photos; the relay destroys them")
     for parser, verdict in ((releaser, Verdict.RELEASE), (returner, Verdict.RETURN)):
         parser.add_argument("ids", nargs="+", metavar="ID")
         parser.add_argument("--dry-run", action="store_true", help="sign and send nothing")
@@ -59,13 +59,14 @@ def add_commands(commands: Any) -> None:
 
 
 def _connected(config: DeskConfig, work: _Work) -> int:
-    """Run `work` with a signed connection and the journal, which is saved whatever happens."""
+    """Run `work` with a signed connection; a journal that can't be read ends it before."""
+    journal_file = JournalFile(config.folder)
+    journal_file.read()
     identity = load_signing_identity(config.signer, _passphrase(config, config.signer))
 
     async def run() -> int:
-        with journal_of(config.folder) as journal:
-            async with DeskClient(config.relay, identity) as client:
-                return await work(client, journal, identity)
+        async with DeskClient(config.relay, identity) as client:
+            return await work(client, journal_file, identity)
 
     return asyncio.run(run())
 
@@ -77,12 +78,14 @@ def _passphrase(config: DeskConfig, what: Path) -> str:
 
 
 def _pull(arguments: argparse.Namespace) -> int:
-    async def work(client: DeskClient, journal: Journal, _: SigningIdentity) -> int:
-        pulled = await pull(client, journal, arguments.to)
+    async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
+        pulled = await pull(client, journal_file, arguments.to)
         if arguments.json:
             result_json(vars(pulled))
         else:
             _print_pulled(pulled, arguments.to)
+        if pulled.failed:
+            return PARTLY if pulled.fetched or pulled.present else RelayError.exit_code
         return 0 if pulled.fetched else NOTHING
 
     return _connected(DeskConfig.load(arguments.config), work)
@@ -95,32 +98,33 @@ def _print_pulled(pulled: Pulled, to: Path) -> None:
         say(f"Withdrawn or expired, your copies are destroyed: {submission_id}")
     for submission_id in pulled.fetched:
         result(str(to / f"{submission_id}.age"))
+    for submission_id, why in pulled.failed.items():
+        say(f"{submission_id}: {printable(why)}")
+    if pulled.failed:
+        say(f"{len(pulled.failed)} could not be fetched. Pull again.")
     if pulled.fetched:
         say(f"{len(pulled.fetched)} new. Open them with: relay desk open {to} --to opened/")
-    else:
+    elif not pulled.failed:
         say("Nothing new.")
 
 
 def _open(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
+    journal_file = JournalFile(config.folder)
+    journal_file.read()
     envelopes = find_envelopes(arguments.sources)
     prepare_folder(arguments.to, force=arguments.force)
     identities = load_identities(config.identity, _passphrase(config, config.identity))
 
     async def run() -> list[Opened]:
         outcomes = []
-        async for outcome in open_all(envelopes, identities, arguments.to):
+        async for outcome in open_all(envelopes, identities, arguments.to, journal_file):
             if not arguments.json:
                 _print_opened(outcome)
             outcomes.append(outcome)
         return outcomes
 
     outcomes = asyncio.run(run())
-    with journal_of(config.folder) as journal:
-        for outcome in outcomes:
-            if outcome.folder is not None:
-                folders = journal.opened.setdefault(outcome.id, [])
-                folders += {str(outcome.folder.resolve())} - set(folders)
     if arguments.json:
         result_json({"opened": [_opened_json(outcome) for outcome in outcomes]})
     return _open_code(outcomes)
@@ -161,16 +165,18 @@ def _open_code(outcomes: list[Opened]) -> int:
 def _decide(arguments: argparse.Namespace) -> int:
     reason = Reason(arguments.reason) if arguments.reason else None
 
-    async def work(client: DeskClient, journal: Journal, identity: SigningIdentity) -> int:
+    async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
         errors: list[RelayError] = []
         report = []
+        journal = journal_file.read()
         for submission_id in arguments.ids:
             try:
                 decision = make_decision(journal, submission_id, arguments.verdict, reason)
                 if arguments.dry_run:
                     _say_decided(arguments, submission_id, "would be")
+                    report.append({"id": submission_id, "already": False})
                     continue
-                decided = await decide(client, journal, identity, decision)
+                decided = await decide(client, journal_file, identity, decision)
             except RelayError as error:
                 errors.append(error)
                 say(f"{printable(submission_id)}: {printable(error.message)}")
@@ -178,7 +184,8 @@ def _decide(arguments: argparse.Namespace) -> int:
             _say_decided(arguments, submission_id, "already" if decided.already else "")
             report.append(vars(decided))
         if arguments.json:
-            result_json({"verdict": arguments.verdict, "decided": report})
+            dry_run = arguments.dry_run
+            result_json({"verdict": arguments.verdict, "dry_run": dry_run, "decided": report})
         if not errors:
             return 0
         return PARTLY if len(errors) < len(arguments.ids) else errors[0].exit_code
@@ -193,9 +200,17 @@ def _say_decided(arguments: argparse.Namespace, submission_id: str, how: str) ->
 
 
 def _log(arguments: argparse.Namespace) -> int:
-    async def work(client: DeskClient, journal: Journal, identity: SigningIdentity) -> int:
+    config = DeskConfig.load(arguments.config)
+
+    async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
+        head = ""
         if arguments.verify:
-            checked = await audit(client, journal, identity)
+            known = {identity.signer().encoded}
+            if config.staff is not None:
+                known |= set(load_staff(config.staff))
+            with journal_file.update() as journal:
+                checked = await audit(client, journal, identity, known)
+            head = checked.head.hash.hex()[:16]
             entries, seq = checked.entries, checked.head.seq
             if checked.vouched_by is not None:
                 say(f"Older entries are gone; {printable(checked.vouched_by)} had checked them.")
@@ -203,7 +218,7 @@ def _log(arguments: argparse.Namespace) -> int:
             entries = (await fetch_log(client)).entries
             seq = entries[-1].seq if entries else 0
         if arguments.json:
-            report = {"verified": arguments.verify, "seq": seq}
+            report = {"verified": arguments.verify, "seq": seq, "head": head}
             result_json(report | {"entries": [entry.to_json() for entry in entries]})
             return 0
         mine = identity.signer().encoded
@@ -221,6 +236,7 @@ def _log(arguments: argparse.Namespace) -> int:
             )
         if arguments.verify:
             say(f"The log is whole up to entry {seq}; {len(entries)} new since you last looked.")
+            say(f"A colleague who verifies it now reads the same: {seq} {head}")
         return 0
 
-    return _connected(DeskConfig.load(arguments.config), work)
+    return _connected(config, work)

@@ -40,6 +40,8 @@ def read_passphrase(path: Path) -> str:
         passphrase = path.read_text("utf-8").partition("\n")[0]
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigInvalid(f"{path}: not a text file") from None
     if not passphrase:
         raise ConfigInvalid(f"{path}: the first line is the passphrase, and it is empty")
     return passphrase

@@ -17,7 +17,7 @@ from typing import Any
 from relay.cli.campaign import CONFIG_NAME, DESK_NAME, make_campaign, write_desk
 from relay.cli.printing import result, result_json, say
 from relay.config import DeskConfig, ServerConfig, split_listen
-from relay.errors import ConfigInvalid
+from relay.errors import ConfigInvalid, NotKept, RelayError
 
 _PR_SET_DUMPABLE = 4  # Source: linux/prctl.h
 _DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -130,9 +130,13 @@ async def _purge_queue(config: ServerConfig, *, dry_run: bool) -> dict[str, Any]
 
     if not config.database.is_file():
         raise ConfigInvalid(f"{config.database}: there is no queue here yet")
-    async with SealedQueue.open(config.database, max_queued=config.max_queued) as queue:
-        purge = queue.count_due if dry_run else queue.turn_day
-        purged = await purge(
-            today=utc_today(), retain_days=config.retain_days, lease_days=config.lease_days
-        )
+    try:
+        async with SealedQueue.open(config.database, max_queued=config.max_queued) as queue:
+            purge = queue.count_due if dry_run else queue.turn_day
+            purged = await purge(
+                today=utc_today(), retain_days=config.retain_days, lease_days=config.lease_days
+            )
+    except NotKept as error:
+        why = error.message if error.__cause__ is None else "can't be read or written as a queue"
+        raise RelayError(f"{config.database}: {why}") from error
     return {"dry_run": dry_run, **vars(purged)}

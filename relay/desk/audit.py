@@ -1,5 +1,6 @@
-"""Check the relay's log against what this desk remembers."""
+"""Check the relay's log against what this desk remembers and whom it knows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,11 +8,12 @@ from relay.desk.client import DeskClient
 from relay.desk.journal import Journal
 from relay.errors import Corrupt
 from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json, verify_chain
+from relay.queue.states import State, Verdict
 from relay.queue.verdicts import Decision
 from relay.seal import signing
 from relay.seal.signing import Signer, SigningIdentity
 
-_DECIDED = {"release": "released", "return": "returned"}
+_STATES = {Verdict.RELEASE: State.RELEASED, Verdict.RETURN: State.RETURNED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,45 +66,56 @@ def _read_page(answer: Any) -> Log:
         raise Corrupt("The relay's log can't be read.") from None
 
 
-async def audit(client: DeskClient, journal: Journal, identity: SigningIdentity) -> Audit:
+async def audit(
+    client: DeskClient, journal: Journal, identity: SigningIdentity, known: Collection[str]
+) -> Audit:
     """Verify the log, see that it goes on from where this desk last looked, vouch for it.
+
+    known: the signers (relaysigner1…) whose verdicts and checkpoints count. A relay can invent a
+    signer; it can't invent one of these.
 
     Raises:
         Corrupt: an entry deleted, altered, reordered, rolled back or forged, a verdict of this
-            desk missing, or an envelope that is not the one this desk was given.
+            desk missing or reversed, an unknown signer, or an envelope that is not the one this
+            desk was given.
     """
-    seen = Head(seq=journal.log_seq, hash=bytes.fromhex(journal.log_hash))
+    seen = journal.head
     log = await fetch_log(client)
-    journal.campaign = log.campaign
+    journal.pin_campaign(log.campaign)
     heads = verify_chain(log.entries, log.base)
     vouched_by = None
     if log.base.seq > seen.seq:
-        vouched_by = _vouched_by(log, heads)
+        vouched_by = _vouched_by(log, heads, known)
     elif seen not in heads:
         raise Corrupt(f"The relay's log was rolled back or altered: entry {seen.seq} is not there.")
+    _check_verdicts(log, journal, known)
+    _check_awaited(log, journal)
     entries = [entry for entry in log.entries if entry.seq > seen.seq]
-    for entry in entries:
-        _check_entry(entry, journal)
-    decided = {entry.submission_id.hex() for entry in entries if entry.action in _DECIDED.values()}
-    awaited = [name for name in journal.awaited if name not in decided]
-    if awaited:
-        raise Corrupt(f"The relay's log lacks your verdict about {awaited[0]}.")
     head = heads[-1]
     if entries:
         await _vouch(client, identity, head, log.campaign)
-    journal.awaited, journal.log_seq, journal.log_hash = [], head.seq, head.hash.hex()
+    journal.verdicts.awaited.clear()
+    journal.log_seq, journal.log_hash = head.seq, head.hash.hex()
     return Audit(entries=entries, head=head, vouched_by=vouched_by)
 
 
-def _vouched_by(log: Log, heads: list[Head]) -> str:
+def _known_signer(encoded: str | None, known: Collection[str], what: str) -> Signer:
+    if encoded is None:
+        raise Corrupt(f"{what}: nobody signed it.")
+    if encoded not in known:
+        raise Corrupt(
+            f"{what}: signed by {encoded}, whom this desk does not know. If it is a colleague, "
+            "compare the key with her and add it to the staff file that desk.toml names."
+        )
+    return Signer.parse(encoded)
+
+
+def _vouched_by(log: Log, heads: list[Head], known: Collection[str]) -> str:
     """Return who signed for the entries that are no longer kept."""
     checkpoint = log.checkpoint
     if checkpoint is None or checkpoint.head not in heads:
         raise Corrupt("The relay's log begins in the middle, and nobody vouches for it.")
-    try:
-        signer = Signer.parse(checkpoint.signer)
-    except ValueError:
-        raise Corrupt("The relay's log begins in the middle, and nobody vouches for it.") from None
+    signer = _known_signer(checkpoint.signer, known, "The beginning of the relay's log")
     statement = checkpoint.head.statement(log.campaign).encode()
     signer.verify(signing.CHECKPOINT, statement, checkpoint.signature)
     return signer.encoded
@@ -114,23 +127,39 @@ async def _vouch(client: DeskClient, identity: SigningIdentity, head: Head, camp
     await client.ask("POST", "/desk/v1/checkpoint", checkpoint.to_json())
 
 
-def _check_entry(entry: LogEntry, journal: Journal) -> None:
-    known = journal.envelopes.get(entry.submission_id.hex())
-    if known is not None and known != entry.envelope_sha256.hex():
-        raise Corrupt(f"Log entry {entry.seq} names another envelope than this desk was given.")
-    if entry.action not in _DECIDED.values():
-        return
-    if entry.signer is None or entry.statement is None or entry.signature is None:
-        raise Corrupt(f"Log entry {entry.seq}: a verdict that nobody signed.")
-    try:
-        signer = Signer.parse(entry.signer)
-    except ValueError:
-        raise Corrupt(f"Log entry {entry.seq}: a verdict of nobody.") from None
-    signer.verify(signing.VERDICT, entry.statement.encode(), entry.signature)
-    decision = Decision.parse(entry.statement)
-    if (
-        decision.id != entry.submission_id
-        or decision.envelope_sha256 != entry.envelope_sha256
-        or _DECIDED[decision.verdict] != entry.action
-    ):
-        raise Corrupt(f"Log entry {entry.seq}: the signed verdict says something else.")
+def _check_verdicts(log: Log, journal: Journal, known: Collection[str]) -> None:
+    """See that each verdict was signed, by somebody known, for this campaign, and only once."""
+    decided = set()
+    for entry in log.entries:
+        what = f"Log entry {entry.seq}"
+        announced = journal.envelopes.get(entry.submission_id.hex())
+        if announced not in (None, entry.envelope_sha256.hex()):
+            raise Corrupt(f"{what} names another envelope than this desk was given.")
+        if entry.action not in _STATES.values():
+            continue
+        signer = _known_signer(entry.signer, known, what)
+        statement = entry.statement or ""
+        signer.verify(signing.VERDICT, statement.encode("utf-8", "replace"), entry.signature or "")
+        decision = Decision.parse(statement)
+        if (
+            decision.campaign != log.campaign
+            or decision.id != entry.submission_id
+            or decision.envelope_sha256 != entry.envelope_sha256
+            or _STATES[decision.verdict] != entry.action
+        ):
+            raise Corrupt(f"{what}: the signed verdict says something else.")
+        if entry.submission_id in decided:
+            raise Corrupt(f"{what} decides about a submission for the second time.")
+        decided.add(entry.submission_id)
+
+
+def _check_awaited(log: Log, journal: Journal) -> None:
+    """See that what the relay confirmed to this desk stands in the log."""
+    verdicts = [entry for entry in log.entries if entry.action in _STATES.values()]
+    shown = {entry.submission_id.hex(): entry for entry in verdicts}
+    for submission_id, verdict in journal.verdicts.awaited.items():
+        entry = shown.get(submission_id)
+        if entry is None and log.base.seq > journal.log_seq:
+            continue  # older than the log that is kept; a colleague has vouched for it
+        if entry is None or entry.action != _STATES[Verdict(verdict)]:
+            raise Corrupt(f"The relay's log lacks the verdict about {submission_id}.")

@@ -23,6 +23,15 @@ _SCHEME = "Relay-Ed25519"
 _OK = 200
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=120)
 _MAX_ANSWER_BYTES = 80 << 20
+_NO_ANSWER = (
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
+    ValueError,
+    LookupError,
+    TypeError,
+    RecursionError,
+)
 _REFUSALS: dict[str, type[RelayError]] = {
     "NothingThere": NothingThere,
     "LockedByColleague": LockedByColleague,
@@ -77,9 +86,9 @@ class DeskClient:
         try:
             if self._nonce is None:
                 _, first = await self._send("POST", "/desk/v1/nonce", b"", {})
-                self._nonce = json.loads(first)["nonce"]
+                self._nonce = str(json.loads(first)["nonce"])
             status, answer = await self._send(method, path, body, self._sign(method, path, body))
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
+        except _NO_ANSWER as error:
             raise RelayUnreachable(
                 f"The relay at {self._relay} did not answer as a relay does "
                 f"({type(error).__name__})."
@@ -100,7 +109,11 @@ class DeskClient:
         self, method: str, path: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes]:
         async with self._session.request(
-            method, self._relay + path, data=body, headers=headers, allow_redirects=False
+            method,
+            self._relay + path,
+            data=body,
+            headers={"Host": self._host, **headers},  # the very one that was signed
+            allow_redirects=False,
         ) as response:
             answer = bytearray()
             async for chunk in response.content.iter_any():

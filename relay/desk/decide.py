@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from relay.desk.client import DeskClient
-from relay.desk.journal import Journal
-from relay.desk.pull import ID
-from relay.errors import NothingThere
+from relay.desk.journal import ID, Journal, JournalFile
+from relay.errors import NothingThere, RelayError, RelayUnreachable
 from relay.queue.states import Reason, Verdict
 from relay.queue.verdicts import Decision
 from relay.seal import signing
@@ -41,21 +40,35 @@ def make_decision(
 
 
 async def decide(
-    client: DeskClient, journal: Journal, identity: SigningIdentity, decision: Decision
+    client: DeskClient, journal_file: JournalFile, identity: SigningIdentity, decision: Decision
 ) -> Decided:
     """Sign `decision` and have the relay carry it out.
 
+    Remembered before it is sent: where the answer is lost, the relay may have acted.
+
     Raises:
-        LockedByColleague, NothingThere, Corrupt: the relay's answer.
+        LockedByColleague, NothingThere, Corrupt, RelayUnreachable: the relay's answer, or none.
     """
-    statement = decision.statement()
+    submission_id, statement = decision.id.hex(), decision.statement()
     signature = identity.sign(signing.VERDICT, statement.encode())
-    answer = await client.ask(
-        "POST", "/desk/v1/verdict", {"statement": statement, "signature": signature}
-    )
-    submission_id = decision.id.hex()
-    already = bool(answer.get("already"))
-    journal.verdicts[submission_id] = str(decision.verdict)
-    if not already and submission_id not in journal.awaited:
-        journal.awaited.append(submission_id)
-    return Decided(id=submission_id, already=already)
+    with journal_file.update() as journal:
+        before = journal.verdicts.sent.get(submission_id)
+        journal.verdicts.sent[submission_id] = str(decision.verdict)
+    try:
+        answer = await client.ask(
+            "POST", "/desk/v1/verdict", {"statement": statement, "signature": signature}
+        )
+    except RelayUnreachable:
+        raise
+    except RelayError:
+        with journal_file.update() as journal:
+            if before is None:
+                journal.verdicts.sent.pop(submission_id, None)
+            else:
+                journal.verdicts.sent[submission_id] = before
+        raise
+    if not isinstance(answer, dict) or not isinstance(answer.get("already"), bool):
+        raise RelayUnreachable("The relay's answer can't be read. Verify the log.")
+    with journal_file.update() as journal:
+        journal.verdicts.awaited[submission_id] = str(decision.verdict)
+    return Decided(id=submission_id, already=answer["already"])

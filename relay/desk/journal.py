@@ -1,66 +1,135 @@
-"""What a desk remembers: a JSON file beside desk.toml, replaced whole or not at all."""
+"""What a desk remembers: a JSON file beside desk.toml, replaced whole or not at all.
 
+It is written before every step that can't be undone, so that a command killed at any moment has
+not forgotten a copy that it made or a verdict that it sent.
+"""
+
+import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from relay.errors import Corrupt
+from relay.queue.chain import Head
 
 FILE_NAME = "desk-journal.json"
-_GENESIS = "00" * 32
+_LOCK_NAME = ".desk-journal.lock"
+ID = re.compile(r"[0-9a-f]{32}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass
+class Verdicts:
+    """By id: what was sent, and what of it the relay confirmed but its log has not shown yet."""
+
+    sent: dict[str, str] = field(default_factory=dict)
+    awaited: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Journal:
-    """What was pulled (id to SHA-256), opened (id to folders), decided (id to verdict).
+    """What was pulled, where copies lie, what was decided, how far the log was checked.
 
-    awaited: verdicts that the log has not shown yet. log_seq, log_hash: where it ended last.
+    campaign: as the relay named it first; another name later is an alarm.
+    envelopes: id to SHA-256, as the relay announced it first.
+    sealed: id to the paths of its `.age` files. opened: id to folder to the SHA-256 opened there.
     """
 
-    envelopes: dict[str, str] = field(default_factory=dict)
-    opened: dict[str, list[str]] = field(default_factory=dict)
-    verdicts: dict[str, str] = field(default_factory=dict)
-    awaited: list[str] = field(default_factory=list)
     campaign: str = ""
+    envelopes: dict[str, str] = field(default_factory=dict)
+    sealed: dict[str, list[str]] = field(default_factory=dict)
+    opened: dict[str, dict[str, str]] = field(default_factory=dict)
+    verdicts: Verdicts = field(default_factory=Verdicts)
     log_seq: int = 0
-    log_hash: str = _GENESIS
+    log_hash: str = Head().hash.hex()
 
-    @classmethod
-    def load(cls, folder: Path) -> "Journal":
-        """Read the journal of the desk in `folder`; an empty one where there is none.
+    @property
+    def head(self) -> Head:
+        """Where the log ended when it was last checked."""
+        return Head(seq=self.log_seq, hash=bytes.fromhex(self.log_hash))
+
+    def pin_campaign(self, untrusted_name: str) -> None:
+        """Remember the campaign's name.
+
+        Raises:
+            Corrupt: the relay named another before. A signature for it would be good there.
+        """
+        if self.campaign not in ("", untrusted_name):
+            raise Corrupt("The relay speaks for another campaign than before.")
+        self.campaign = untrusted_name
+
+    def pin_envelope(self, submission_id: str, digest: str) -> None:
+        """Remember the digest of an envelope.
+
+        Raises:
+            Corrupt: the relay announced another before.
+        """
+        if self.envelopes.setdefault(submission_id, digest) != digest:
+            raise Corrupt(f"{submission_id}: the relay has exchanged this submission.")
+
+    def forget(self, submission_id: str) -> None:
+        """Remember nothing of a submission whose copies were destroyed."""
+        for memory in (self.envelopes, self.sealed, self.opened):
+            memory.pop(submission_id, None)
+
+
+@dataclass(frozen=True)
+class JournalFile:
+    """The journal of the desk in `folder`."""
+
+    folder: Path
+
+    def read(self) -> Journal:
+        """Return the journal; an empty one where there is none.
 
         Raises:
             Corrupt: it can't be read. Never guessed at, since it guards against rollback.
         """
-        path = folder / FILE_NAME
+        path = self.folder / FILE_NAME
         try:
-            return cls(**json.loads(path.read_text("utf-8")))
+            return _parse(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
-            return cls()
-        except (OSError, ValueError, TypeError):
+            return Journal()
+        except (OSError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
             raise Corrupt(f"{path}: can't be read. Move it away to begin afresh.") from None
 
-    def save(self, folder: Path) -> None:
-        """Put the journal on the disk."""
-        replace_file(folder / FILE_NAME, json.dumps(asdict(self), indent=1).encode())
+    @contextmanager
+    def update(self) -> Iterator[Journal]:
+        """Yield the journal and put it on the disk; two commands at once take turns.
 
-    def forget(self, submission_id: str) -> None:
-        """Remember nothing of a submission whose copies were destroyed."""
-        self.envelopes.pop(submission_id, None)
-        self.opened.pop(submission_id, None)
+        Raises:
+            Corrupt: it can't be read. Where the body raises, nothing is written.
+        """
+        lock = os.open(self.folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            journal = self.read()
+            yield journal
+            replace_file(self.folder / FILE_NAME, json.dumps(asdict(journal), indent=1).encode())
+        finally:
+            os.close(lock)
 
 
-@contextmanager
-def journal_of(folder: Path) -> Iterator[Journal]:
-    """Yield the journal and save it afterwards, whatever happened inside."""
-    journal = Journal.load(folder)
-    try:
-        yield journal
-    finally:
-        journal.save(folder)
+def _parse(fields: dict[str, Any]) -> Journal:
+    """Return the journal in `fields`; a ValueError or TypeError where something is amiss."""
+    verdicts = Verdicts(**fields["verdicts"])
+    by_id = [fields[name] for name in ("envelopes", "sealed", "opened")]
+    for memory in (*by_id, verdicts.sent, verdicts.awaited):
+        if not all(map(ID.fullmatch, memory)):
+            raise ValueError("not an id")
+    digests = [*fields["envelopes"].values(), fields["log_hash"]]
+    digests += [digest for folders in fields["opened"].values() for digest in folders.values()]
+    if not all(map(_DIGEST.fullmatch, digests)):
+        raise ValueError("not a digest")
+    for path in (path for paths in fields["sealed"].values() for path in paths):
+        Path(path)
+    fields["campaign"].encode()
+    return Journal(**fields | {"verdicts": verdicts, "log_seq": int(fields["log_seq"])})
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -72,3 +141,14 @@ def replace_file(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder` and what is missing above it, for the owner alone."""
+    for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
+        missing.mkdir(mode=0o700)

@@ -1,13 +1,14 @@
 """Open envelopes: decrypt, check, scrub again in the box, write whole or not at all."""
 
 import hashlib
-import shutil
+import os
+import stat
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.desk.journal import replace_file
-from relay.desk.pull import ID
+from relay.desk.copies import part_of, sweep_parts
+from relay.desk.journal import ID, JournalFile, make_private, replace_file
 from relay.errors import (
     Corrupt,
     NothingThere,
@@ -18,6 +19,7 @@ from relay.errors import (
 )
 from relay.scrub import jpeg
 from relay.scrub.supervisor import Scrubber
+from relay.scrub.wire import QUALITY
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, open_envelope
 from relay.seal.keys import Identity
 
@@ -47,7 +49,7 @@ def find_envelopes(sources: Sequence[Path]) -> list[Path]:
     for source in sources:
         if source.is_dir():
             found += sorted(p for p in source.glob("*.age") if not p.name.startswith("."))
-        elif source.is_file():
+        elif source.exists():
             found.append(source)
         else:
             raise NothingThere(f"{source}: no such file or folder.")
@@ -57,41 +59,48 @@ def find_envelopes(sources: Sequence[Path]) -> list[Path]:
 
 
 def prepare_folder(to: Path, *, force: bool) -> None:
-    """Make `to`, private to its owner.
+    """Make `to`, private to its owner, and clear what an `open` that was killed left in it.
 
     Raises:
         UnsafePlace: others can read it, unless `force`.
     """
-    to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(to)
     if not force and to.stat().st_mode & 0o077:
         raise UnsafePlace(f"{to}: others on this computer can read it. Run: chmod 700 {to}")
+    sweep_parts(to)
 
 
 async def open_all(
-    envelopes: Sequence[Path], identities: Sequence[Identity], to: Path
+    envelopes: Sequence[Path],
+    identities: Sequence[Identity],
+    to: Path,
+    journal_file: JournalFile,
 ) -> AsyncIterator[Opened]:
     """Open each envelope into `to/<id>/`, yielding as it goes. One that fails leaves no file."""
     async with Scrubber(max_jpeg_bytes=_MAX_JPEG_BYTES) as scrubber:
         for source in envelopes:
-            name = source.stem
             try:
-                yield await _open_one(source, identities, to, scrubber)
+                yield await _open_one(source, identities, to, journal_file, scrubber)
             except RelayError as error:
-                yield Opened(source=source, id=name, error=error)
+                yield Opened(source=source, id=source.stem, error=error)
             except OSError as error:
-                failure = RelayError(f"{source.name}: {error.strerror}")
-                yield Opened(source=source, id=name, error=failure)
+                failure = RelayError(error.strerror)
+                yield Opened(source=source, id=source.stem, error=failure)
 
 
 async def _open_one(
-    source: Path, identities: Sequence[Identity], to: Path, scrubber: Scrubber
+    source: Path,
+    identities: Sequence[Identity],
+    to: Path,
+    journal_file: JournalFile,
+    scrubber: Scrubber,
 ) -> Opened:
-    if source.stat().st_size > _MAX_ENVELOPE_BYTES:
-        raise Corrupt("Too large to be an envelope.")
-    untrusted_file = source.read_bytes()
-    # The name of the file may come from anybody; the folder's name is made here.
+    untrusted_file = _read_envelope(source)
     digest = hashlib.sha256(untrusted_file).hexdigest()
+    # The name of the file may come from anybody; the folder's name is made here.
     name = source.stem if ID.fullmatch(source.stem) else digest[:32]
+    if journal_file.read().envelopes.get(name, digest) != digest:
+        raise Corrupt("Not the envelope that the relay announced: exchanged or damaged.")
     submission, untrusted_photo = open_envelope(untrusted_file, identities)
     quality, was_dirty = _claimed_quality(untrusted_photo)
     try:
@@ -99,10 +108,26 @@ async def _open_one(
     except SubmissionRefused:
         raise Corrupt("What is inside is not a photo.") from None
     folder = to / name
+    with journal_file.update() as journal:
+        folders = journal.opened.setdefault(name, {})
+        if os.path.lexists(folder) and folders.get(str(folder.absolute())) != digest:
+            raise RelayError(f"{folder} is in the way, with something else in it. Move it away.")
+        folders[str(folder.absolute())] = digest
     is_new = not folder.exists()
     if is_new:
         _write_folder(folder, {PHOTO_NAME: photo.jpeg, SUBMISSION_NAME: submission.encode()})
     return Opened(source=source, id=name, folder=folder, is_new=is_new, was_dirty=was_dirty)
+
+
+def _read_envelope(source: Path) -> bytes:
+    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Corrupt("Not a file.")
+        untrusted_file = file.read(_MAX_ENVELOPE_BYTES + 1)
+    if len(untrusted_file) > _MAX_ENVELOPE_BYTES:
+        raise Corrupt("Too large to be an envelope.")
+    return untrusted_file
 
 
 def _claimed_quality(untrusted_photo: bytes) -> tuple[int, bool]:
@@ -110,17 +135,16 @@ def _claimed_quality(untrusted_photo: bytes) -> tuple[int, bool]:
     try:
         return jpeg.check(untrusted_photo)[2], False
     except ScrubFailed:
-        return 85, True
+        return QUALITY, True
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = part_of(folder)
     try:
         part.mkdir(mode=0o700)
         for name, content in files.items():
             replace_file(part / name, content)
         part.rename(folder)
     except OSError:
-        shutil.rmtree(part, ignore_errors=True)
+        sweep_parts(folder.parent)
         raise

@@ -7,80 +7,101 @@ from pathlib import Path
 from typing import Any
 
 from relay.desk.client import DeskClient
-from relay.desk.journal import Journal, replace_file
-from relay.errors import Corrupt
+from relay.desk.copies import destroy_copies
+from relay.desk.journal import ID, JournalFile, make_private, replace_file
+from relay.errors import Corrupt, NothingThere, RelayUnreachable
+from relay.queue.states import Verdict
 
-ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_PHOTO_NAMES = ("photo.jpg", "submission.json")
 
 
 @dataclass
 class Pulled:
-    """Ids: fetched now, there already, destroyed here, and to be taken down."""
+    """Ids: fetched now, there already, destroyed here, to be taken down; and what failed, why."""
 
     fetched: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
     take_down: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
-async def pull(client: DeskClient, journal: Journal, to: Path) -> Pulled:
+@dataclass(frozen=True, kw_only=True)
+class _Handout:
+    campaign: str
+    leases: dict[str, str]
+    gone: list[str]
+    take_down: list[str]
+
+
+async def pull(client: DeskClient, journal_file: JournalFile, to: Path) -> Pulled:
     """Lease what waits and write each envelope to `to/<id>.age`.
 
-    Cut short at any point, it is repeated by calling it again: what is there is not fetched.
+    Cut short at any point, it is repeated by calling it again: what is there is not fetched. One
+    submission that fails does not keep back the others.
 
     Raises:
-        Corrupt: the relay sent other bytes than it announced.
+        Corrupt: the relay's answer can't be read, or it speaks for another campaign than before.
     """
-    answer = await client.ask("POST", "/desk/v1/lease")
-    leases, gone, take_down, journal.campaign = _read_handout(answer)
-    to.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pulled = Pulled(take_down=[wanted for wanted in take_down if wanted in journal.verdicts])
-    for submission_id in gone:
-        if destroy_copies(submission_id, journal, to):
-            pulled.destroyed.append(submission_id)
-    for submission_id, digest in leases.items():
-        path = to / f"{submission_id}.age"
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
-            pulled.present.append(submission_id)
+    handout = _read_handout(await client.ask("POST", "/desk/v1/lease"))
+    pulled = Pulled()
+    with journal_file.update() as journal:
+        journal.pin_campaign(handout.campaign)
+        sent = journal.verdicts.sent
+        pulled.take_down = [wanted for wanted in handout.take_down if wanted in sent]
+        for submission_id in handout.gone:
+            # What this desk released can only be taken down; a lying relay destroys nothing.
+            if sent.get(submission_id) != Verdict.RELEASE and destroy_copies(
+                submission_id, journal
+            ):
+                pulled.destroyed.append(submission_id)
+    if handout.leases:
+        make_private(to)
+    for submission_id, digest in handout.leases.items():
+        try:
+            is_new = await _fetch(client, journal_file, to, submission_id, digest)
+        except NothingThere:
+            continue  # taken back since; the next pull says so
+        except Corrupt as error:
+            pulled.failed[submission_id] = error.message
+        except RelayUnreachable as error:
+            pulled.failed[submission_id] = error.message
+            break  # the rest would fail the same way; a second pull goes on here
         else:
-            envelope = await client.fetch("GET", f"/desk/v1/envelope/{submission_id}")
-            if hashlib.sha256(envelope).hexdigest() != digest:
-                raise Corrupt(f"The relay sent a damaged envelope: {submission_id}. Pull again.")
-            replace_file(path, envelope)
-            pulled.fetched.append(submission_id)
-        journal.envelopes[submission_id] = digest
+            (pulled.fetched if is_new else pulled.present).append(submission_id)
     return pulled
 
 
-def destroy_copies(submission_id: str, journal: Journal, sealed: Path) -> bool:
-    """Overwrite and remove the envelope and every opened copy. Returns whether there was one."""
-    files = [sealed / f"{submission_id}.age"]
-    folders = [Path(folder) for folder in journal.opened.get(submission_id, [])]
-    files += [folder / name for folder in folders for name in _PHOTO_NAMES]
-    there = [path for path in files if path.is_file() and not path.is_symlink()]
-    for path in there:
-        with path.open("r+b") as file:
-            file.write(bytes(path.stat().st_size))
-        path.unlink()
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-    journal.forget(submission_id)
-    return bool(there)
+async def _fetch(
+    client: DeskClient, journal_file: JournalFile, to: Path, submission_id: str, digest: str
+) -> bool:
+    """Write one envelope. Returns False where it lay there already."""
+    path = to / f"{submission_id}.age"
+    with journal_file.update() as journal:
+        journal.pin_envelope(submission_id, digest)
+        places = journal.sealed.setdefault(submission_id, [])
+        if str(path.absolute()) not in places:
+            places.append(str(path.absolute()))
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+        return False
+    envelope = await client.fetch("GET", f"/desk/v1/envelope/{submission_id}")
+    if hashlib.sha256(envelope).hexdigest() != digest:
+        raise Corrupt("The relay sent a damaged envelope.")
+    replace_file(path, envelope)
+    return True
 
 
-def _read_handout(answer: Any) -> tuple[dict[str, str], list[str], list[str], str]:
+def _read_handout(answer: Any) -> _Handout:
     try:
-        leases = {str(lease["id"]): str(lease["envelope"]) for lease in answer["leases"]}
-        gone = [str(submission_id) for submission_id in answer["gone"]]
-        take_down = [str(submission_id) for submission_id in answer["take_down"]]
-        campaign = str(answer["campaign"])
+        handout = _Handout(
+            campaign=str(answer["campaign"]),
+            leases={str(lease["id"]): str(lease["envelope"]) for lease in answer["leases"]},
+            gone=[str(submission_id) for submission_id in answer["gone"]],
+            take_down=[str(submission_id) for submission_id in answer["take_down"]],
+        )
     except (KeyError, TypeError):
         raise Corrupt("The relay's answer can't be read.") from None
-    if not all(ID.fullmatch(name) for name in (*leases, *gone, *take_down)) or not all(
-        _DIGEST.fullmatch(digest) for digest in leases.values()
-    ):
+    ids = (*handout.leases, *handout.gone, *handout.take_down)
+    if not (all(map(ID.fullmatch, ids)) and all(map(_DIGEST.fullmatch, handout.leases.values()))):
         raise Corrupt("The relay's answer can't be read.")
-    return leases, gone, take_down, campaign
+    return handout

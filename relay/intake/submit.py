@@ -69,7 +69,6 @@ class Intake:
             raise Closed
         token = self.keys.check_token(upload.token)
         message = tidy_message(upload.message)
-        receipt = await self._receipt_for(token, upload, message)
         photo = await self.scrubber.scrub(upload.untrusted_photo)
         removed = photo.removed.words()
         envelope = seal_envelope(
@@ -88,20 +87,19 @@ class Intake:
             envelope_bytes=self.campaign.envelope_bytes,
             recipient_slots=self.campaign.recipient_slots,
         )
-        await self.queue.enqueue(envelope, self.keys.hash_receipt(receipt), today=utc_today())
+        receipt = await self._enqueue(envelope, token, _digest(upload, message))
         return Acknowledgement(receipt=receipt, removed=tuple(removed))
 
-    async def _receipt_for(self, token: bytes, upload: Upload, message: str) -> str:
-        """Return the receipt of this content: the same one for a double send.
+    async def _enqueue(self, envelope: bytes, token: bytes, digest: bytes) -> str:
+        """Keep the envelope and return its receipt: the same one for a double send.
 
         What was taken back, returned or has expired is not here any more, so that sending it
         again is a new submission with a new receipt.
         """
-        choices = (upload.poster, upload.may_post, upload.may_quote, upload.not_before)
-        digest = digest_content([upload.untrusted_photo, message.encode(), repr(choices).encode()])
         for generation in range(_MAX_GENERATIONS):
             receipt = self.keys.receipt_for(token, digest, generation)
-            if not await self.queue.was_here(self.keys.hash_receipt(receipt)):
+            hashed = self.keys.hash_receipt(receipt)
+            if await self.queue.enqueue(envelope, hashed, today=utc_today()):
                 return receipt
         raise Busy
 
@@ -126,6 +124,11 @@ class Intake:
         Returns None where nothing is held under this receipt now.
         """
         return await self.queue.withdraw(self.keys.hash_receipt(receipt), today=utc_today())
+
+
+def _digest(upload: Upload, message: str) -> bytes:
+    choices = (upload.poster, upload.may_post, upload.may_quote, upload.not_before)
+    return digest_content([upload.untrusted_photo, message.encode(), repr(choices).encode()])
 
 
 def utc_today() -> dt.date:

@@ -64,7 +64,7 @@ def head_from_json(untrusted_fields: dict[str, Any]) -> Head:
     """
     try:
         seq, digest = int(untrusted_fields["seq"]), bytes.fromhex(untrusted_fields["hash"])
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, KeyError, TypeError, ValueError):
         raise Corrupt("The relay's log can't be read.") from None
     return Head(seq=seq, hash=digest)
 
@@ -106,12 +106,14 @@ class LogEntry:
                 signature=_optional(untrusted_fields["signature"]),
                 hash=bytes.fromhex(untrusted_fields["hash"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (ArithmeticError, KeyError, TypeError, ValueError):
             raise Corrupt("The relay's log can't be read.") from None
 
 
 def _optional(value: object) -> str | None:
-    return None if value is None else str(value)
+    if value is not None and not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _fields(entry: LogEntry) -> dict[str, Any]:

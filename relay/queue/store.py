@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -96,6 +97,8 @@ class SealedQueue:
             ConfigInvalid: not a queue of this version.
             NotKept: the place can't be written.
         """
+        # VACUUM copies the database: on its own disk, not on whatever holds /var/tmp.
+        os.environ["SQLITE_TMPDIR"] = str(path.parent)
         # One connection: SQLite has one writer, and a second one would only wait for it.
         engine = create_async_engine(
             f"sqlite+aiosqlite:///{path}",
@@ -133,17 +136,19 @@ class SealedQueue:
 
     # -- the submitter's side ------------------------------------------------------------------
 
-    async def enqueue(self, sealed: bytes, receipt_hash: bytes, *, today: dt.date) -> None:
-        """Keep `sealed` durably: when this returns, it is synced to the disk.
+    async def enqueue(self, sealed: bytes, receipt_hash: bytes, *, today: dt.date) -> bool:
+        """Keep `sealed` durably: when this returns True, it is synced to the disk.
 
-        Where the queue already holds this receipt, nothing changes.
+        Where the queue already holds this receipt, nothing changes. False: the receipt stands
+        for something taken back, returned or expired, so nothing was kept under it.
 
         Raises:
             QueueFull: `max_queued` envelopes are held. NotKept: the disk said no.
         """
         async with self._begin() as connection:
-            if await _one(connection, submission.c.receipt_hash == receipt_hash):
-                return
+            known = await _one(connection, submission.c.receipt_hash == receipt_hash)
+            if known is not None:
+                return known.state not in (*GONE, State.RETURNED)
             held = select(func.count()).where(submission.c.state.in_(HELD))
             if (await connection.execute(held)).scalar_one() >= self._max_queued:
                 raise QueueFull
@@ -157,6 +162,7 @@ class SealedQueue:
             }
             await connection.execute(insert(submission).values(row))
             await connection.execute(insert(envelope).values(id=row["id"], sealed=sealed))
+        return True
 
     async def is_full(self) -> bool:
         """Whether the next submission would be refused."""
@@ -176,12 +182,6 @@ class SealedQueue:
             take_down=row.take_down,
         )
 
-    async def was_here(self, receipt_hash: bytes) -> bool:
-        """Whether this receipt stands for something taken back, expired or returned."""
-        async with self._begin() as connection:
-            row = await _one(connection, submission.c.receipt_hash == receipt_hash)
-        return row is not None and row.state in (*GONE, State.RETURNED)
-
     async def withdraw(self, receipt_hash: bytes, *, today: dt.date) -> Standing | None:
         """Destroy the envelope, or ask for the post to be taken down where it was released.
 
@@ -194,7 +194,8 @@ class SealedQueue:
                 await _change(connection, row.id, change)
                 await _destroy(connection, row.id)
             elif row is not None and row.state in (State.RELEASED, State.POSTED):
-                await _change(connection, row.id, {"take_down": True})
+                change = {"take_down": True, "changed_day": today}  # kept until the desk was told
+                await _change(connection, row.id, change)
         await self.checkpoint()
         return await self.find(receipt_hash)
 
@@ -251,16 +252,18 @@ class SealedQueue:
             row = await _one(connection, submission.c.id == decision.id)
             if row is None:
                 raise NothingThere("The relay knows no submission of this number.")
+            if row.envelope_sha256 != decision.envelope_sha256:
+                raise Corrupt("The verdict is about another envelope than the relay holds.")
             if row.state == state or (row.state, state) == (State.POSTED, State.RELEASED):
                 return False
             if row.state in GONE:
                 raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
             if row.state not in OPEN:
                 raise NothingThere(f"It was {row.state} before.")
+            if row.state == State.SEALED:
+                raise NothingThere("Your lease has run out. Pull again.")
             if row.holder != verdict.signer:
                 raise LockedByColleague
-            if row.envelope_sha256 != decision.envelope_sha256:
-                raise Corrupt("The verdict is about another envelope than the relay holds.")
             change = {"state": state, "changed_day": today, "return_reason": decision.reason}
             await _change(connection, row.id, change)
             if state is State.RETURNED:
@@ -309,7 +312,9 @@ class SealedQueue:
             forgotten = await _forget(connection, today, retain_days)
             await _destroy_unheld(connection)
             await _truncate_log(connection, today, retain_days)
-        await self._outside_transaction("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
+        await self._outside_transaction("VACUUM")
+        if not await self.checkpoint():
+            raise NotKept("Another program reads the queue. What was destroyed is still in it.")
         return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
 
     async def count_due(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
@@ -327,17 +332,22 @@ class SealedQueue:
             await _write_marker(connection, "cover", secrets.token_hex(_COVER_BYTES))
         await self.checkpoint()
 
-    async def checkpoint(self) -> None:
-        """Move the write-ahead log into the database and empty it."""
-        await self._outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
+    async def checkpoint(self) -> bool:
+        """Move the write-ahead log into the database and empty it.
 
-    async def _outside_transaction(self, *statements: str) -> None:
+        Returns False where another program reads the database: the next cover write tries again.
+        """
+        rows = await self._outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
+        return bool(rows[0][0] == 0)
+
+    async def _outside_transaction(self, statement: str) -> list[Any]:
         try:
             async with self._engine.connect() as connection:
                 driver = (await connection.get_raw_connection()).driver_connection
-                for statement in statements:
-                    cursor = await driver.execute(statement)  # type: ignore[union-attr]
-                    await cursor.close()
+                cursor = await driver.execute(statement)  # type: ignore[union-attr]
+                rows = list(await cursor.fetchall())
+                await cursor.close()
+                return rows
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise NotKept from error
 

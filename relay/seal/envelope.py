@@ -8,7 +8,7 @@ import json
 import random
 import tarfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from relay.errors import Corrupt
@@ -64,10 +64,11 @@ class Submission:
 
     def encode(self) -> bytes:
         """Return submission.json: UTF-8, keys in the order of the contract."""
-        fields = asdict(self)
+        fields = {name: getattr(self, name) for name in _FIELDS}
         fields["not_before"] = self.not_before.isoformat() if self.not_before else None
-        ordered = {name: fields[name] for name in _FIELDS}
-        return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        # What can't be seen is spelt out, so that the file can be shown at a terminal.
+        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text).encode()
 
     @classmethod
     def decode(cls, untrusted_json: bytes) -> "Submission":
@@ -77,7 +78,7 @@ class Submission:
             Corrupt: not JSON, another version, a field missing, unknown or of another type.
         """
         try:
-            fields = json.loads(untrusted_json)
+            fields = json.loads(untrusted_json.decode("utf-8"), parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise Corrupt("submission.json is not JSON.") from None
         if not isinstance(fields, dict) or set(fields) != set(_FIELDS):
@@ -97,7 +98,18 @@ class Submission:
         except ValueError:
             raise Corrupt("submission.json: not_before is not a day.") from None
         fields["visible"] = tuple(_box(box) for box in fields["visible"])
-        return cls(**fields)
+        submission = cls(**fields)
+        try:
+            length = len(submission.encode())
+        except (ValueError, RecursionError):
+            raise Corrupt("submission.json holds what can't be written again.") from None
+        if length > MAX_SUBMISSION_BYTES:
+            raise Corrupt("submission.json is too long.")
+        return submission
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)  # NaN and Infinity are not JSON
 
 
 def _box(untrusted_box: object) -> tuple[int, int, int, int]:
