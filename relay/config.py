@@ -16,6 +16,7 @@ from relay.errors import ConfigInvalid
 _T = TypeVar("_T")
 _RELAY = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?")
 _MOST_DAYS = 3650
+_MOST_COVER_S = 3600
 _LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9a-f:]+\]|localhost):(?P<port>[0-9]{1,5})")
 
 
@@ -81,6 +82,8 @@ class ServerConfig:
                 raise ConfigInvalid(f"{path}: {setting.name} is at least 1")
             if setting.name.endswith("_days") and value > _MOST_DAYS:
                 raise ConfigInvalid(f"{path}: {setting.name} is at most {_MOST_DAYS}")
+        if config.cover_write_s > _MOST_COVER_S:
+            raise ConfigInvalid(f"{path}: cover_write_s is at most {_MOST_COVER_S}")
         if config.max_upload_bytes > 64 * 1024**2:
             raise ConfigInvalid(f"{path}: max_upload_bytes is at most 64 MiB")
         return config
@@ -122,7 +125,7 @@ def split_listen(listen: str, name: str = "listen") -> tuple[str, int]:
         ConfigInvalid: not an address and a port.
     """
     match = _LISTEN.fullmatch(listen)
-    if match is None or int(match["port"]) > 65535:  # noqa: PLR2004 - the last port
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
         raise ConfigInvalid(f"{name}: an address and a port, such as 127.0.0.1:8080")
     return match["host"].strip("[]"), int(match["port"])
 

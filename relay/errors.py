@@ -146,6 +146,13 @@ class NotKept(ComeBack):
     message = "We could not keep your photo safely, so we kept nothing."
 
 
+class CantLook(ComeBack):
+    """The queue could not be asked about a receipt."""
+
+    message = "We can't look at the moment. Nothing was changed."
+    hint = "Try again in a few minutes. Your receipt stays good."
+
+
 class ScrubFailed(RelayError):
     """The box died, hung or gave back something that is not clean. The photo is gone."""
 

@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 from relay.cli.keys import IDENTITY_NAME, SIGNER_NAME, make_keys
@@ -45,8 +44,10 @@ def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) ->
     if folder.exists() and any(folder.iterdir()):
         raise ConfigInvalid(f"{folder} is not empty, and there is no {CONFIG_NAME} in it")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    draft = folder.parent / f".{folder.name}.new"
+    shutil.rmtree(draft, ignore_errors=True)  # what a start that was killed left
     try:
+        draft.mkdir(mode=0o700)
         write_secret(draft / "service.key", ServiceKeys.generate())
         recipients, staff = _RECIPIENTS, _STAFF
         config = _CONFIG.format(campaign=campaign, listen=listen)
@@ -77,6 +78,11 @@ def _make_demo_desk(folder: Path, listen: str) -> tuple[str, str]:
 
 
 def write_desk(folder: Path, listen: str) -> None:
-    """Write the demo's desk.toml for a relay at `listen`."""
+    """Write the demo's desk.toml for a relay at `listen`, where it says something else."""
+    path = folder / DESK_NAME
+    if path.is_file() and f'relay = "http://{listen}"\n' in path.read_text("utf-8"):
+        return
     text = _DESK.format(listen=listen, signer=SIGNER_NAME, identity=IDENTITY_NAME)
-    (folder / DESK_NAME).write_text(text, "utf-8")
+    draft = path.with_suffix(".new")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)

@@ -16,7 +16,7 @@ from typing import Any
 
 from relay.cli.campaign import CONFIG_NAME, DESK_NAME, make_campaign, write_desk
 from relay.cli.printing import result, result_json, say
-from relay.config import DeskConfig, ServerConfig, split_listen
+from relay.config import ServerConfig, split_listen
 from relay.errors import ConfigInvalid, NotKept, RelayError
 
 _PR_SET_DUMPABLE = 4  # Source: linux/prctl.h
@@ -70,8 +70,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         make_campaign(folder, campaign="demo", listen=listen, is_demo=True)
     config = ServerConfig.load(folder / CONFIG_NAME)
     config = dataclasses.replace(config, listen=arguments.listen or config.listen)
-    if DeskConfig.load(folder / DESK_NAME).relay != f"http://{config.listen}":
-        write_desk(folder, config.listen)
+    write_desk(folder, config.listen)
     program = Path(sys.argv[0])
     desk = f"{program} desk --config {folder / DESK_NAME}"
     return _run(
@@ -88,14 +87,16 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _run(config: ServerConfig, words: list[str]) -> int:
     from relay.web.serve import serve  # noqa: PLC0415 - a desk has no server packages
 
-    _protect_memory()
+    _set_limits()
     _log_events()
     asyncio.run(serve(config, on_ready=lambda: say("\n".join(words))))
     return 0
 
 
-def _protect_memory() -> None:
+def _set_limits() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a descriptor
     if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise ConfigInvalid("this system can't forbid core dumps")
 

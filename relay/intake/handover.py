@@ -124,6 +124,8 @@ class Handover:
             Corrupt: not a verdict of this colleague for this campaign.
             NothingThere, LockedByColleague: see SealedQueue.decide.
         """
+        if not untrusted_statement.isascii():
+            raise Corrupt("Not a verdict.")
         self.staff[colleague].verify(signing.VERDICT, untrusted_statement.encode(), signature)
         decision = Decision.parse(untrusted_statement)
         if decision.campaign != self.campaign:

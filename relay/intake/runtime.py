@@ -1,13 +1,13 @@
 """A running relay without HTTP: everything opened from one configuration, and its housekeeping."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid, NotKept
+from relay.intake.events import events, report
 from relay.intake.handover import Handover, NonceBook
 from relay.intake.submit import Campaign, Intake, utc_today
 from relay.queue.store import SealedQueue
@@ -16,7 +16,7 @@ from relay.scrub.supervisor import Scrubber
 from relay.seal.envelope import photo_budget
 from relay.seal.files import check_primitives, load_recipients, load_staff
 
-events = logging.getLogger("relay")
+_CANT_WRITE = "the queue can't be written: disk full, or another program has it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +76,17 @@ def _open_door(config: ServerConfig) -> Campaign | None:
 
 
 async def _keep_house(queue: SealedQueue, config: ServerConfig) -> None:
-    """Turn the day once a day; between, write cover at fixed intervals."""
-    turned = None
+    """Turn the day once a day; between, write cover at fixed intervals. Nothing ends it."""
     while True:
         try:
             today = utc_today()
-            if turned != today:
+            if await queue.last_turned() != today:
                 await queue.turn_day(
                     today=today, retain_days=config.retain_days, lease_days=config.lease_days
                 )
-                turned = today
             await queue.write_cover()
         except NotKept:
-            events.error("the queue can't be written: disk full, or the file is gone")
+            events.error(_CANT_WRITE)
+        except Exception as error:  # noqa: BLE001 - housekeeping must not die unseen
+            report(error)
         await asyncio.sleep(config.cover_write_s)

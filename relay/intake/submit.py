@@ -1,7 +1,7 @@
 """A submission's way in: upload -> scrub -> seal -> enqueue -> receipt."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,8 +58,12 @@ class Intake:
     queue: SealedQueue
     scrubber: Scrubber
 
-    async def submit(self, upload: Upload) -> Acknowledgement:
+    async def submit(
+        self, upload: Upload, *, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Acknowledgement:
         """Take a photo in. When this returns, it is sealed and synced to the disk.
+
+        is_wanted: whether somebody still waits for the answer.
 
         Raises:
             SubmissionRefused: the submitter can mend it. ComeBack: we can't take it now.
@@ -69,7 +73,7 @@ class Intake:
             raise Closed
         token = self.keys.check_token(upload.token)
         message = tidy_message(upload.message)
-        photo = await self.scrubber.scrub(upload.untrusted_photo)
+        photo = await self.scrubber.scrub(upload.untrusted_photo, is_wanted=is_wanted)
         removed = photo.removed.words()
         envelope = seal_envelope(
             Submission(

@@ -1,5 +1,6 @@
 """The sealed queue on its database. One writer, one transaction for each change."""
 
+import asyncio
 import datetime as dt
 import hashlib
 import json
@@ -7,7 +8,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ PRAGMAS = {
     "journal_size_limit": 0,  # the write-ahead log keeps nothing after a checkpoint
 }
 _COVER_BYTES = 64
+_IS_READ = "relay_is_read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +96,7 @@ class SealedQueue:
         """Open the database at `path`; made whole where there is none.
 
         Raises:
-            ConfigInvalid: not a queue of this version.
-            NotKept: the place can't be written.
+            ConfigInvalid: not a queue of this version, or the place can't be written.
         """
         # VACUUM copies the database: on its own disk, not on whatever holds /var/tmp.
         os.environ["SQLITE_TMPDIR"] = str(path.parent)
@@ -108,10 +109,13 @@ class SealedQueue:
             hide_parameters=True,  # an error must not quote an envelope or a receipt's hash
         )
         event.listen(engine.sync_engine, "connect", _prepare_connection)
-        event.listen(engine.sync_engine, "begin", _begin_immediate)
+        event.listen(engine.sync_engine, "begin", _begin_transaction)
         try:
             queue = cls(engine, max_queued=max_queued)
-            await queue._create_or_check(path)
+            try:
+                await queue._create_or_check(path)
+            except (NotKept, OSError) as error:
+                raise ConfigInvalid(f"{path}: can't be read and written as a queue") from error
             yield queue
         finally:
             await engine.dispose()
@@ -127,10 +131,12 @@ class SealedQueue:
                 raise ConfigInvalid(f"{path}: a queue of version {version}, not {SCHEMA_VERSION}")
 
     @asynccontextmanager
-    async def _begin(self) -> AsyncIterator[AsyncConnection]:
+    async def _begin(self, *, is_read: bool = False) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.begin() as connection:
-                yield connection
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**{_IS_READ: is_read})
+                async with connection.begin():
+                    yield connection
         except (SQLAlchemyError, OSError) as error:
             raise NotKept from error
 
@@ -166,13 +172,13 @@ class SealedQueue:
 
     async def is_full(self) -> bool:
         """Whether the next submission would be refused."""
-        async with self._begin() as connection:
+        async with self._begin(is_read=True) as connection:
             held = select(func.count()).where(submission.c.state.in_(HELD))
             return bool((await connection.execute(held)).scalar_one() >= self._max_queued)
 
     async def find(self, receipt_hash: bytes) -> Standing | None:
         """Return where the submission of this receipt stands; None: unknown, withdrawn, expired."""
-        async with self._begin() as connection:
+        async with self._begin(is_read=True) as connection:
             row = await _one(connection, submission.c.receipt_hash == receipt_hash)
         if row is None or row.state in GONE:
             return None
@@ -196,7 +202,8 @@ class SealedQueue:
             elif row is not None and row.state in (State.RELEASED, State.POSTED):
                 change = {"take_down": True, "changed_day": today}  # kept until the desk was told
                 await _change(connection, row.id, change)
-        await self.checkpoint()
+        with suppress(NotKept):  # it is withdrawn; the next cover write overwrites the rest
+            await self.checkpoint()
         return await self.find(receipt_hash)
 
     # -- the desk's side -----------------------------------------------------------------------
@@ -231,7 +238,7 @@ class SealedQueue:
         """
         hers = and_(submission.c.holder == holder, submission.c.state == State.LEASED)
         query = select(envelope.c.sealed).join(submission, submission.c.id == envelope.c.id)
-        async with self._begin() as connection:
+        async with self._begin(is_read=True) as connection:
             found = await connection.execute(query.where(envelope.c.id == submission_id, hers))
             sealed = found.scalar_one_or_none()
         if sealed is None:
@@ -269,18 +276,19 @@ class SealedQueue:
             if state is State.RETURNED:
                 await _destroy(connection, row.id)
             await _append(connection, today, state, row, signer=verdict.signer, verdict=verdict)
-        await self.checkpoint()
+        with suppress(NotKept):  # it is decided; the next cover write overwrites the rest
+            await self.checkpoint()
         return True
 
     async def entries_after(self, seq: int, *, limit: int) -> list[LogEntry]:
         """Return at most `limit` entries of the log after number `seq`, in order."""
         query = select(log).where(log.c.seq > seq).order_by(log.c.seq).limit(limit)
-        async with self._begin() as connection:
+        async with self._begin(is_read=True) as connection:
             return [LogEntry(**row) for row in (await connection.execute(query)).mappings()]
 
     async def base_and_checkpoint(self) -> tuple[Head, Checkpoint | None]:
         """Return the head before the oldest entry kept, and what a colleague last vouched for."""
-        async with self._begin() as connection:
+        async with self._begin(is_read=True) as connection:
             fields = await _read_marker(connection, "checkpoint")
             checkpoint = None if fields is None else Checkpoint.from_json(fields)
             return await _base(connection), checkpoint
@@ -299,6 +307,12 @@ class SealedQueue:
 
     # -- the relay's own housekeeping ----------------------------------------------------------
 
+    async def last_turned(self) -> dt.date | None:
+        """Return the day for which `turn_day` was last done."""
+        async with self._begin(is_read=True) as connection:
+            fields = await _read_marker(connection, "turned")
+        return None if fields is None else dt.date.fromisoformat(fields["day"])
+
     async def turn_day(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
         """Log the arrivals of past days, expire, let leases lapse, forget, then compact.
 
@@ -315,6 +329,8 @@ class SealedQueue:
         await self._outside_transaction("VACUUM")
         if not await self.checkpoint():
             raise NotKept("Another program reads the queue. What was destroyed is still in it.")
+        async with self._begin() as connection:
+            await _write_marker(connection, "turned", {"day": today.isoformat()})
         return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
 
     async def count_due(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
@@ -344,7 +360,11 @@ class SealedQueue:
         try:
             async with self._engine.connect() as connection:
                 driver = (await connection.get_raw_connection()).driver_connection
-                cursor = await driver.execute(statement)  # type: ignore[union-attr]
+                try:
+                    cursor = await driver.execute(statement)  # type: ignore[union-attr]
+                except asyncio.CancelledError:
+                    await driver.interrupt()  # type: ignore[union-attr]
+                    raise
                 rows = list(await cursor.fetchall())
                 await cursor.close()
                 return rows
@@ -353,15 +373,16 @@ class SealedQueue:
 
 
 def _prepare_connection(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin_immediate alone
+    connection.isolation_level = None  # transactions are begun by _begin_transaction alone
     cursor = connection.cursor()
     for name, value in PRAGMAS.items():
         cursor.execute(f"PRAGMA {name} = {value}")
     cursor.close()
 
 
-def _begin_immediate(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin_transaction(connection: Any) -> None:
+    is_read = connection.get_execution_options().get(_IS_READ)
+    connection.exec_driver_sql("BEGIN" if is_read else "BEGIN IMMEDIATE")
 
 
 async def _all(connection: AsyncConnection, where: ColumnElement[bool]) -> Sequence[Row[Any]]:

@@ -23,25 +23,25 @@ CPU_S = 10
 WALL_S = 30
 ADDRESS_SPACE_BYTES = 1 << 30
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38  # Source: linux/prctl.h
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _CHUNK_BYTES = 1 << 16
 
 
 def main() -> None:
     """Warm up, say so, then fork for each job until the control socket closes."""
-    libc = ctypes.CDLL(None, use_errno=True)
     for option, value in (
         (_PR_SET_PDEATHSIG, signal.SIGKILL),
         (_PR_SET_DUMPABLE, 0),
         (_PR_SET_NO_NEW_PRIVS, 1),
     ):
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            sys.exit("prctl failed")
+        _prctl(option, value)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     _warm_up()
     with socket.socket(fileno=os.dup(0)) as control:
         control.sendall(READY)
+        box = os.getpid()
         while True:
             message, descriptors, _, _ = socket.recv_fds(control, len(JOB), 1)
             if message != JOB or len(descriptors) != 1:
@@ -50,11 +50,16 @@ def main() -> None:
                 try:
                     control.close()
                     os.close(0)
-                    _confine()
+                    _confine(box)
                     _work(socket.socket(fileno=descriptors[0]))
                 finally:
                     os._exit(0)
             os.close(descriptors[0])
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
+        sys.exit("prctl failed")
 
 
 def _warm_up() -> None:
@@ -65,8 +70,11 @@ def _warm_up() -> None:
         redraw(file.getvalue(), max_bytes=1 << 20, quality=QUALITY)
 
 
-def _confine() -> None:
+def _confine(box: int) -> None:
     signal.alarm(WALL_S)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a fork does not inherit it
+    if os.getppid() != box:
+        os._exit(0)
     for limit, value in (
         (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
         (resource.RLIMIT_CPU, CPU_S),

@@ -8,6 +8,7 @@ quality that libjpeg introduced.
 
 import re
 import struct
+from collections.abc import Iterator
 
 import piexif
 
@@ -53,10 +54,11 @@ _HUFFMAN = (
 _COMPONENTS_420 = bytes.fromhex("03 012200 021101 031101")
 _SCAN = bytes.fromhex("03 0100 0211 0311 003f00")
 _SOF0, _DHT, _DQT, _SOS = 0xC0, 0xC4, 0xDB, 0xDA
+EOI = 0xD9
+_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SIZE_AT = len(_SOI + _JFIF) + 2 * 69 + 5  # where SOF0 gives height and width
 _FIRST_DIVISOR_AT = len(_SOI + _JFIF) + 5
 _STRAY_MARKER = re.compile(rb"\xff[^\x00]")
-_SOS_MARKER = b"\xff\xda"
 _MAX_QUALITY = 100
 
 
@@ -112,5 +114,21 @@ def check(untrusted_jpeg: bytes) -> tuple[int, int, int]:
 
 
 def count_scans(untrusted_jpeg: bytes) -> int:
-    """Return how many scans a decoder might have to go through, at most, in no time."""
-    return untrusted_jpeg.count(_SOS_MARKER)
+    """Return how many scans a decoder would go through."""
+    return sum(marker == _SOS for marker, _, _ in walk(untrusted_jpeg))
+
+
+def walk(untrusted_jpeg: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and stop of each segment, length included, up to the end of image.
+
+    What lies between segments, entropy-coded bytes among it, is passed over as a decoder does.
+    """
+    position = 2
+    while match := _NEXT_MARKER.search(untrusted_jpeg, position):
+        marker, start = match.group()[1], match.end()
+        if marker == EOI:
+            yield marker, start, start
+            return
+        length = int.from_bytes(untrusted_jpeg[start : start + 2], "big")
+        yield marker, start, start + length
+        position = start + max(length, 2)

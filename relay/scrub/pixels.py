@@ -16,7 +16,10 @@ from relay.scrub.wire import LONG_SIDE_PX, Code, Removed
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 64_000_000
-MAX_SCANS = 200  # a picture has 10; a 244 kB file with thousands burns seconds of CPU
+# A progressive photo has 10 scans, each a pass over all its pixels; a file of 244 kB can ask for
+# thousands and burn seconds of CPU.
+MAX_SCANS = 100
+MAX_SCANNED_PIXELS = 1_000_000_000
 _QUALITY_STEP = 5
 _LOWEST_QUALITY = 30
 _SMALLER_SIDES_PX = (1280, 1024, 800, 640)
@@ -33,7 +36,7 @@ _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255)
 _ALPHA_MODES = {"RGBA", "RGBa", "LA", "La", "PA"}
 
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses above twice its number
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # above it Pillow warns, and a warning is an error below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,8 @@ def _redraw(untrusted_photo: bytes, max_bytes: int, quality: int) -> Redrawn:
     picture = Image.open(io.BytesIO(untrusted_photo), formats=FORMATS)
     width, height = picture.size
     is_jpeg = picture.format == "JPEG"
-    if width * height > MAX_PIXELS or (is_jpeg and jpeg.count_scans(untrusted_photo) > MAX_SCANS):
+    scans = jpeg.count_scans(untrusted_photo) if is_jpeg else 1
+    if scans > MAX_SCANS or scans * width * height > MAX_SCANNED_PIXELS:
         return Redrawn(code=Code.TOO_COMPLEX)
     removed = find_removed(untrusted_photo, picture)
     orientation = _read_orientation(picture)

@@ -5,10 +5,11 @@ pixels goes on.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from PIL import ExifTags, Image
 
+from relay.scrub.jpeg import EOI, walk
 from relay.scrub.wire import Removed
 
 _TIME_TAGS = {0x0132, 0x9003, 0x9004, 0xC71B}
@@ -26,8 +27,7 @@ _XMP_WORDS = {
 }
 _INFO_KEYS = {"icc_profile": Removed.COLOUR_PROFILE}
 _ALPHA_MODES = {"RGBA", "LA", "PA"}
-_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_EOI, _COM, _APP0, _APP14 = 0xD9, 0xFE, 0xE0, 0xEE
+_COM, _APP0, _APP14 = 0xFE, 0xE0, 0xEE
 _APPS = range(0xE0, 0xF0)
 _EXIF, _ICC, _MPF = b"Exif\0", b"ICC_PROFILE\0", b"MPF\0"
 _XMP, _PHOTOSHOP = b"http://ns.adobe.com/", b"Photoshop "
@@ -89,8 +89,8 @@ def _in_xmp(xmp: bytes) -> Removed:
 def _in_jpeg(untrusted_jpeg: bytes) -> Removed:
     found = Removed.NOTHING
     end = len(untrusted_jpeg)
-    for marker, start, stop in _walk(untrusted_jpeg):
-        if marker == _EOI:
+    for marker, start, stop in walk(untrusted_jpeg):
+        if marker == EOI:
             end = stop
         elif marker == _COM or marker in _APPS:
             found |= _in_segment(marker, untrusted_jpeg[start + 2 : stop])
@@ -129,16 +129,3 @@ def _in_trailer(trailer: bytes) -> Removed:
     if b"\xff\xd8\xff" in trailer:
         found |= Removed.SECOND_PICTURE
     return found or (Removed.COMMENT if trailer else Removed.NOTHING)
-
-
-def _walk(untrusted_jpeg: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and stop of each segment, length included, up to the end of image."""
-    position = 2
-    while match := _NEXT_MARKER.search(untrusted_jpeg, position):
-        marker, start = match.group()[1], match.end()
-        if marker == _EOI:
-            yield marker, start, start
-            return
-        length = int.from_bytes(untrusted_jpeg[start : start + 2], "big")
-        yield marker, start, start + length
-        position = start + max(length, 2)

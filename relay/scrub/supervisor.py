@@ -2,18 +2,22 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from relay.errors import PhotoDamaged, PhotoTooComplex, PhotoUnsupported, ScrubFailed
+from relay.errors import Busy, PhotoDamaged, PhotoTooComplex, PhotoUnsupported, ScrubFailed
 from relay.scrub import jpeg
 from relay.scrub.wire import ANSWER, JOB, QUALITY, READY, REQUEST, Code, Removed
 
 _START_S = 30
+_TURN_S = 30  # whoever waits longer is told to come back
 _JOB_S = 25  # the box's own wall clock is 30 s: whoever waits here is answered first
 _REFUSALS = {
     Code.UNSUPPORTED: PhotoUnsupported,
@@ -59,15 +63,24 @@ class Scrubber:
         await self._stop()
 
     async def scrub(
-        self, untrusted_photo: bytes | bytearray, *, quality: int = QUALITY
+        self,
+        untrusted_photo: bytes | bytearray,
+        *,
+        quality: int = QUALITY,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> ScrubbedPhoto:
         """Return the picture in `untrusted_photo`, redrawn and checked.
+
+        is_wanted: asked when its turn has come; whoever has gone takes nobody's turn.
 
         Raises:
             PhotoUnsupported, PhotoDamaged, PhotoTooComplex: the file is at fault.
             ScrubFailed: the box died, hung, or gave back something that is not clean.
+            Busy: its turn did not come in time, or nobody wants it any more.
         """
-        async with self._slots:
+        async with self._turn():
+            if not is_wanted():
+                raise Busy
             try:
                 async with asyncio.timeout(_JOB_S):
                     code, numbers, untrusted_jpeg = await self._run(untrusted_photo, quality)
@@ -88,6 +101,18 @@ class Scrubber:
             quality=used_quality,
             removed=Removed(removed & (2 * max(Removed) - 1)),
         )
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Busy from None
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _run(
         self, untrusted_photo: bytes | bytearray, quality: int
@@ -110,43 +135,44 @@ class Scrubber:
             return code, (width_px, height_px, used_quality, removed), untrusted_jpeg
 
     async def _hand_over(self, job: socket.socket) -> None:
-        if self._box is None or self._box.poll() is not None:
-            await self._stop()
-            await self._start()
+        async with self._starting:
+            if self._box is None or self._box.poll() is not None:
+                await self._stop()
+                await self._start()
         if self._control is None:
             raise ScrubFailed
         socket.send_fds(self._control, [JOB], [job.fileno()])
 
     async def _start(self) -> None:
-        async with self._starting:
-            if self._box is not None and self._box.poll() is None:
-                return
-            loop = asyncio.get_running_loop()
-            ours, theirs = socket.socketpair()
-            ours.setblocking(False)  # noqa: FBT003 - the standard library's own
-            with theirs:
-                self._box = subprocess.Popen(  # noqa: ASYNC220 - fork and exec of a constant; returns at once
-                    [sys.executable, "-I", "-m", "relay.scrub.box"],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,  # a decoder's last words may hold the photo's bytes
-                    env={},
-                    start_new_session=True,
-                )
-            self._control = ours
-            try:
-                async with asyncio.timeout(_START_S):
-                    if await loop.sock_recv(ours, len(READY)) != READY:
-                        raise ScrubFailed("The box does not start.")
-            except TimeoutError:
-                raise ScrubFailed("The box does not start.") from None
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's own
+        with theirs:
+            self._box = subprocess.Popen(  # noqa: ASYNC220 - fork and exec of a constant; returns at once
+                [sys.executable, "-I", "-m", "relay.scrub.box"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # a decoder's last words may hold the photo's bytes
+                env={},
+                start_new_session=True,
+            )
+        self._control = ours
+        try:
+            async with asyncio.timeout(_START_S):
+                ready = await loop.sock_recv(ours, len(READY))
+        except (OSError, TimeoutError):
+            ready = b""
+        if ready != READY:
+            await self._stop()
+            raise ScrubFailed("The box does not start.")
 
     async def _stop(self) -> None:
         if self._control is not None:
             self._control.close()
             self._control = None
         if self._box is not None:
-            self._box.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._box.pid, signal.SIGKILL)  # its children too: it leads a session
             await asyncio.to_thread(self._box.wait)
             self._box = None
 

@@ -5,10 +5,11 @@ from aiohttp.typedefs import Handler, Middleware
 
 from relay.config import ServerConfig
 from relay.errors import MethodRefused, PageMissing, RelayError
+from relay.intake.events import report
 from relay.intake.runtime import Runtime
 from relay.web.desk_api import DeskApi
-from relay.web.pages import FALLBACK, LANGUAGES, Pages
-from relay.web.report import report
+from relay.web.headers import dress
+from relay.web.pages import FALLBACK, FIELDS, LANGUAGES, Pages
 from relay.web.submitter import SubmitterPages
 from relay.web.upload import Budget, Limits
 
@@ -24,10 +25,12 @@ def create_app(config: ServerConfig, runtime: Runtime) -> web.Application:
         pages=pages,
         budget=Budget(config.max_inflight_bytes),
         limits=Limits(
-            max_bytes=config.max_upload_bytes, min_bytes_per_minute=config.min_bytes_per_minute
+            names=FIELDS,
+            max_bytes=config.max_upload_bytes,
+            min_bytes_per_minute=config.min_bytes_per_minute,
         ),
     )
-    app = web.Application(middlewares=[_error_pages(pages)])
+    app = _application(pages)
     if config.demo:
         app.add_routes(DeskApi(runtime.handover).routes())
     app.add_routes(submitter.routes())
@@ -36,9 +39,21 @@ def create_app(config: ServerConfig, runtime: Runtime) -> web.Application:
 
 def create_desk_app(runtime: Runtime) -> web.Application:
     """Return the desk's application, for a listener of its own."""
-    app = web.Application(middlewares=[_error_pages(Pages())])
+    app = _application(Pages())
     app.add_routes(DeskApi(runtime.handover).routes())
     return app
+
+
+def _application(pages: Pages) -> web.Application:
+    app = web.Application(middlewares=[_error_pages(pages)])
+    app.on_response_prepare.append(_dress_the_rest)
+    return app
+
+
+async def _dress_the_rest(_: web.Request, response: web.StreamResponse) -> None:
+    """Set our headers on what aiohttp answers by itself, outside the middleware."""
+    if "Content-Security-Policy" not in response.headers:
+        dress(response)
 
 
 def _error_pages(pages: Pages) -> Middleware:
@@ -62,7 +77,7 @@ def _error_pages(pages: Pages) -> Middleware:
             error = RelayError()
             error.__cause__ = failure
         report(error)
-        first = request.path.split("/")[1]
+        first = request.path.lstrip("/").partition("/")[0]
         response = pages.render(
             "error.html",
             language=first if first in LANGUAGES else FALLBACK,

@@ -7,17 +7,21 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from relay.errors import DeskRefused, RelayError, TooLarge
+from relay.intake.events import report
 from relay.intake.handover import Handover, SignedRequest
 from relay.queue.chain import Checkpoint
 from relay.web.headers import dress
-from relay.web.report import report
+from relay.web.upload import paced
 
 NEXT_NONCE = "Relay-Nonce"
 _SCHEME = "Relay-Ed25519"
 _MAX_BODY_BYTES = 64 * 1024
+_MIN_BYTES_PER_MINUTE = 4096
+_MOST_ENTRIES = 1 << 62  # more than SQLite could number
 _View = Callable[[str, web.Request, Any], Awaitable[web.Response]]
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -103,6 +107,8 @@ class DeskApi:
             after = int(request.query.get("after", "0"))
         except ValueError:
             raise DeskRefused from None
+        if not 0 <= after < _MOST_ENTRIES:
+            raise DeskRefused
         entries = await self._handover.log_after(after)
         base, checkpoint = await self._handover.queue.base_and_checkpoint()
         return _json(
@@ -142,10 +148,13 @@ def _signed_request(request: web.Request, body: bytes) -> SignedRequest:
 
 async def _read_body(request: web.Request) -> bytes:
     body = b""
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise TooLarge
+    try:
+        async for piece in paced(request, _MIN_BYTES_PER_MINUTE):
+            body += piece
+            if len(body) > _MAX_BODY_BYTES:
+                raise TooLarge
+    except (ClientError, ConnectionError, HttpProcessingError):
+        raise DeskRefused from None
     return body
 
 

@@ -25,7 +25,7 @@ POSTERS = {
 SENTENCES = {
     State.SEALED: "Your photo is here, locked. Nobody has decided about it yet.",
     State.LEASED: "Your photo is here, locked. Nobody has decided about it yet.",
-    State.RELEASED: "The team has checked your photo. It will be posted.",
+    State.RELEASED: "The team has checked and accepted your photo.",
     State.POSTED: "Your photo has been posted.",
     State.RETURNED: "The team can't post this photo and has destroyed it. You can send another.",
 }

@@ -2,15 +2,18 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from relay.errors import (
+    CantLook,
+    Closed,
     CrossSite,
     DayUnreadable,
     FormExpired,
     FormUnreadable,
+    NotKept,
     PageMissing,
     PhotoMissing,
     ReceiptMistyped,
@@ -18,13 +21,14 @@ from relay.errors import (
     SubmissionRefused,
     TooLarge,
 )
+from relay.intake.events import report
 from relay.intake.submit import POSTERS, Intake, Upload
 from relay.receipt import grouped, read_receipt
 from relay.web.pages import FALLBACK, LANGUAGES, REASONS, REMOVALS, SENTENCES, Pages
-from relay.web.report import report
 from relay.web.upload import Budget, Form, Limits, read_form
 
 _FRESH = {"may_post": "yes"}
+RECEIPT_FIELD = "receipt"
 _SAFE_SITES = {None, "same-origin", "none"}
 
 
@@ -57,6 +61,8 @@ class SubmitterPages:
         language = _language(request)
         try:
             await self.intake.require_open()
+        except NotKept:
+            return self._closed(Closed(), language)
         except RelayError as error:
             return self._closed(error, language)
         return self._form(language, fields=_FRESH, error=None, status=200)
@@ -64,20 +70,19 @@ class SubmitterPages:
     async def submit(self, request: web.Request) -> web.Response:
         """Take a submission in and show its receipt."""
         language = _language(request)
-        form = None
+        form = Form()
         try:
             _require_same_site(request)
             with self.budget.reserve() as reservation:
-                form = await read_form(request, self.limits, reservation)
-                upload = _read_upload(form, language)
-                acknowledgement = await self.intake.submit(upload)
+                await read_form(request, self.limits, reservation, form)
+                acknowledgement = await self.intake.submit(
+                    _read_upload(form, language), is_wanted=lambda: _is_connected(request)
+                )
         except RelayError as error:
-            fields = form.fields if form else {}
             report(error)
-            return self._form(language, fields=fields, error=error, status=error.http_status)
+            return self._form(language, fields=form.fields, error=error, status=error.http_status)
         finally:
-            if form is not None:
-                form.wipe()
+            form.wipe()
         return self.pages.render(
             "sent.html",
             language=language,
@@ -97,7 +102,10 @@ class SubmitterPages:
             receipt = await self._read_receipt(request)
         except SubmissionRefused as error:
             return self._mistyped(error, language)
-        standing = await self.intake.look_up(receipt)
+        try:
+            standing = await self.intake.look_up(receipt)
+        except NotKept as error:
+            raise CantLook from error
         return self._standing(standing, receipt, language, missing_status=404)
 
     async def withdraw(self, request: web.Request) -> web.Response:
@@ -107,16 +115,20 @@ class SubmitterPages:
             receipt = await self._read_receipt(request)
         except SubmissionRefused as error:
             return self._mistyped(error, language)
-        standing = await self.intake.withdraw(receipt)
+        try:
+            standing = await self.intake.withdraw(receipt)
+        except NotKept as error:
+            raise CantLook from error
         return self._standing(standing, receipt, language, missing_status=200)
 
     async def _read_receipt(self, request: web.Request) -> str:
         _require_same_site(request)
-        limits = Limits(max_bytes=1, min_bytes_per_minute=self.limits.min_bytes_per_minute)
+        limits = replace(self.limits, names={RECEIPT_FIELD}, max_bytes=0)
+        form = Form()
         with self.budget.reserve() as reservation:
-            form = await read_form(request, limits, reservation)
+            await read_form(request, limits, reservation, form)
         try:
-            return read_receipt(form.fields["receipt"])
+            return read_receipt(form.fields[RECEIPT_FIELD])
         except KeyError:
             raise ReceiptMistyped from None
 
@@ -166,6 +178,10 @@ def _language(request: web.Request) -> str:
     if language not in LANGUAGES:
         raise PageMissing
     return language
+
+
+def _is_connected(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
 
 
 def _require_same_site(request: web.Request) -> None:

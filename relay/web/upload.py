@@ -6,7 +6,7 @@ dropped unread.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -16,7 +16,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multipart import (
     MultipartError,
     MultipartSegment,
-    ParserLimitReached,
     PushMultipartParser,
     parse_options_header,
 )
@@ -71,9 +70,9 @@ class Reservation:
         self.held += count
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Form:
-    """A form as it arrived: fields as text, the photo as the one buffer that is wiped later."""
+    """A form as it arrives: fields as text, the photo as the one buffer that is wiped later."""
 
     fields: dict[str, str] = field(default_factory=dict, repr=False)
     untrusted_photo: bytearray = field(default_factory=bytearray, repr=False)
@@ -83,35 +82,49 @@ class Form:
         """Overwrite the photo where it lies."""
         self.untrusted_photo[:] = bytes(len(self.untrusted_photo))
 
+    def drop_photo(self) -> None:
+        """Give the photo up; the text goes on arriving."""
+        self.is_too_large = True
+        self.wipe()
+        self.untrusted_photo.clear()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """max_bytes: of the photo; min_bytes_per_minute: slower is ended."""
+    """names: fields looked at; max_bytes: of the photo; min_bytes_per_minute: slower is ended."""
 
+    names: Collection[str]
     max_bytes: int
     min_bytes_per_minute: int
 
 
-async def read_form(request: web.Request, limits: Limits, reservation: Reservation) -> Form:
-    """Return the form in a multipart or urlencoded body.
+async def read_form(
+    request: web.Request, limits: Limits, reservation: Reservation, form: Form
+) -> None:
+    """Fill `form` from a multipart or urlencoded body; what has come stays in it on failure.
 
     Raises:
         FormUnreadable: not a form, or cut short. TooSlow, TooLarge, Busy: as they say.
     """
     kind, options = parse_options_header(request.headers.get("Content-Type", ""))
-    pieces = _paced(request, limits.min_bytes_per_minute)
+    pieces = paced(request, limits.min_bytes_per_minute)
     try:
         if kind == "multipart/form-data":
-            return await _read_multipart(pieces, options.get("boundary", ""), limits, reservation)
+            assembly = _Assembly(form, limits, reservation)
+            return await _read_multipart(pieces, options.get("boundary", ""), assembly)
         if kind == "application/x-www-form-urlencoded":
-            return await _read_urlencoded(pieces)
+            return await _read_urlencoded(pieces, form)
     except (MultipartError, ClientError, HttpProcessingError, ConnectionError, UnicodeError):
         pass  # their words may quote the body
     raise FormUnreadable
 
 
-async def _paced(request: web.Request, min_bytes_per_minute: int) -> AsyncIterator[bytes]:
-    """Yield the body as it comes; end one that brings too little in any minute."""
+async def paced(request: web.Request, min_bytes_per_minute: int) -> AsyncIterator[bytes]:
+    """Yield the body as it comes.
+
+    Raises:
+        TooSlow: it brought less than that in one minute, however long it may take altogether.
+    """
     window_end, window_bytes = time.monotonic() + _WINDOW_S, 0
     while True:
         try:
@@ -131,77 +144,68 @@ async def _paced(request: web.Request, min_bytes_per_minute: int) -> AsyncIterat
 
 
 async def _read_multipart(
-    pieces: AsyncIterator[bytes], boundary: str, limits: Limits, reservation: Reservation
-) -> Form:
-    assembly = _Assembly(limits.max_bytes, reservation)
+    pieces: AsyncIterator[bytes], boundary: str, assembly: "_Assembly"
+) -> None:
+    most = _DISCARD_FACTOR * (assembly.limits.max_bytes + MAX_FIELD_BYTES)
     seen = 0
     with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS) as parser:
         async for piece in pieces:
             seen += len(piece)
-            if seen > _DISCARD_FACTOR * limits.max_bytes:
+            if seen > most:
                 raise TooLarge
-            try:
-                for event in parser.parse(piece):
-                    assembly.take(event)
-            except ParserLimitReached:
-                raise FormUnreadable from None
+            for event in parser.parse(piece):
+                assembly.take(event)
             if parser.closed:
                 break
         parser.close()
-    return assembly.form()
 
 
 class _Assembly:
     """Puts the parser's events together; a photo over the limit is dropped, the text is kept."""
 
-    def __init__(self, max_photo_bytes: int, reservation: Reservation) -> None:
-        self._max_photo_bytes = max_photo_bytes
+    def __init__(self, form: Form, limits: Limits, reservation: Reservation) -> None:
+        self.limits = limits
+        self._form = form
         self._reservation = reservation
-        self._texts: dict[str, bytearray] = {}
-        self._photo = bytearray()
-        self._photos = 0
-        self._is_too_large = False
         self._name: str | None = None
+        self._text = bytearray()
+        self._names: set[str] = set()
 
     def take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
         if isinstance(event, MultipartSegment):
             self._begin(event.name)
         elif event is None:
-            self._name = None
+            self._end()
         elif self._name == PHOTO_FIELD:
             self._add_to_photo(event)
         elif self._name is not None:
-            text = self._texts[self._name]
-            if len(text) + len(event) > MAX_FIELD_BYTES:
+            if len(self._text) + len(event) > MAX_FIELD_BYTES:
                 raise FormUnreadable
-            text += event
+            self._reservation.take(len(event))
+            self._text += event
 
     def _begin(self, name: str) -> None:
-        self._name = name
-        if name == PHOTO_FIELD:
-            self._photos += 1
-        elif self._texts.setdefault(name, bytearray()):
+        if name in self._names:
             raise FormUnreadable  # the same field twice
-        if self._photos > 1:
-            raise FormUnreadable
+        self._name = name if name == PHOTO_FIELD or name in self.limits.names else None
+        if self._name is not None:
+            self._names.add(name)
+
+    def _end(self) -> None:
+        if self._name not in (None, PHOTO_FIELD):
+            self._form.fields[self._name] = self._text.decode("utf-8")
+        self._name, self._text = None, bytearray()
 
     def _add_to_photo(self, chunk: bytes | bytearray) -> None:
-        if len(self._photo) + len(chunk) > self._max_photo_bytes:
-            self._is_too_large = True
-            self._photo.clear()
-        if not self._is_too_large:
+        form = self._form
+        if len(form.untrusted_photo) + len(chunk) > self.limits.max_bytes:
+            form.drop_photo()
+        if not form.is_too_large:
             self._reservation.take(len(chunk))
-            self._photo += chunk
-
-    def form(self) -> Form:
-        return Form(
-            fields={name: text.decode("utf-8") for name, text in self._texts.items()},
-            untrusted_photo=self._photo,
-            is_too_large=self._is_too_large,
-        )
+            form.untrusted_photo += chunk
 
 
-async def _read_urlencoded(pieces: AsyncIterator[bytes]) -> Form:
+async def _read_urlencoded(pieces: AsyncIterator[bytes], form: Form) -> None:
     body = b""
     async for piece in pieces:
         body += piece
@@ -213,4 +217,4 @@ async def _read_urlencoded(pieces: AsyncIterator[bytes]) -> Form:
         )
     except ValueError:
         raise FormUnreadable from None
-    return Form(fields=dict(pairs))
+    form.fields.update(pairs)

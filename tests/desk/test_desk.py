@@ -1,6 +1,7 @@
 """The staff's commands against the real relay, as typed by a person."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from relay.queue.states import Reason
+from relay.seal import age
+from relay.seal.envelope import pack, unpack
+from relay.seal.files import load_identities, load_recipients
 from tests import photos
-from tests.conftest import RELAY, Service, Starter, relay
+from tests.conftest import RELAY, Service, Starter, relay, wait_until
 from tests.judge import judge
 
 
@@ -434,3 +438,124 @@ def test_a_damaged_journal_is_not_guessed_at(pulled: tuple[Service, list[str]]) 
     broken = service.desk("release", ids[0])
     assert broken.code == 13
     assert "desk-journal.json" in broken.err
+
+
+# -- broken off, hostile, exchanged ----------------------------------------------------------------
+
+
+def test_a_swapped_file_is_not_opened_under_anothers_name(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    sealed = home(service) / "sealed"
+    shutil.copy(sealed / f"{ids[0]}.age", sealed / f"{ids[1]}.age")
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 3
+    assert f"{ids[1]}.age: Not the envelope that the relay announced" in opened.err
+    assert sorted(p.name for p in (home(service) / "opened").iterdir()) == [ids[0], ids[2]]
+
+
+def test_a_folder_in_the_way_is_not_taken_for_an_opened_one(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    to = home(service) / "opened"
+    to.mkdir(mode=0o700)
+    (to / ids[0]).mkdir()
+    (to / ids[1]).symlink_to(home(service))
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 3
+    assert opened.err.count("is in the way") == 2
+    assert not list((to / ids[0]).iterdir())
+
+
+def test_an_open_that_is_killed_has_recorded_every_copy_it_made(service: Service) -> None:
+    for number in range(12):
+        service.send(photos.dirty_jpeg(photos.picture(seed=number)))
+    service.desk("pull", "--to", "sealed")
+    to = home(service) / "opened"
+    command = [RELAY, "desk", "--config", "demo/desk.toml", "open", "sealed", "--to", "opened"]
+    process = subprocess.Popen(command, cwd=home(service), stdout=subprocess.DEVNULL)
+    wait_until(lambda: to.is_dir() and len(list(to.glob("[0-9a-f]*"))) >= 2)
+    process.kill()
+    process.wait()
+    (to / f".{'0' * 32}.part").mkdir()
+    (to / f".{'0' * 32}.part" / ".photo.jpg.part").write_bytes(b"left in clear")
+    journal = json.loads((service.folder / "desk-journal.json").read_text())
+    recorded = {folder for folders in journal["opened"].values() for folder in folders}
+    assert {str(folder) for folder in to.glob("[0-9a-f]*")} <= recorded
+    assert service.desk("open", "sealed", "--to", "opened").code == 0
+    assert len(list(to.iterdir())) == 12, "and what was left half done is gone"
+
+
+def test_commands_at_the_same_time_do_not_lose_what_the_other_remembers(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    base = [RELAY, "desk", "--config", "demo/desk.toml"]
+    commands = [["release", ids[0]], ["release", ids[1]], ["open", "sealed", "--to", "opened"]]
+    running = [
+        subprocess.Popen([*base, *words], cwd=home(service), stdout=subprocess.DEVNULL)
+        for words in commands
+    ]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    journal = json.loads((service.folder / "desk-journal.json").read_text())
+    assert set(journal["verdicts"]["sent"]) == set(ids[:2])
+    assert set(journal["opened"]) == set(ids)
+
+
+def hostile(service: Service, change: dict[str, object]) -> bytes:
+    """An envelope sealed to the real recipients by somebody who wishes them ill."""
+    (recipient,) = load_recipients(service.folder / "recipients.txt", slots=4, allow_classic=False)
+    fields = {
+        "version": 1, "kind": "photo", "campaign": "demo", "language": "en", "message": "",
+        "may_quote": False, "poster": None, "may_post": True, "not_before": None, "covers": 0,
+        "visible": [], "scrub": {},
+    }  # fmt: skip
+    text = json.dumps(fields | change).replace('"DEEP"', "[" * 900 + "]" * 900)
+    photo = photos.encode(photos.picture(), quality=85, subsampling="4:2:0")
+    return age.seal(pack(text.encode(), photo, 512 * 1024), [recipient])
+
+
+def test_a_hostile_envelope_costs_itself_and_no_other(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    sealed = home(service) / "sealed"
+    bad = {
+        "nan": {"scrub": {"x": float("nan")}},
+        "deep": {"scrub": {"x": "DEEP"}},
+        "huge": {"scrub": {"x": "y" * 9000}},
+        "infinite": {"covers": float("inf")},
+    }
+    for name, change in bad.items():
+        (sealed / f"{name}.age").write_bytes(hostile(service, change))
+    (sealed / "endless.age").symlink_to("/dev/zero")
+    (sealed / "folder.age").mkdir()
+    os.mkfifo(sealed / "pipe.age")
+    odd = hostile(service, {"message": "\ud800\x9b31m\N{RIGHT-TO-LEFT OVERRIDE}"})
+    (sealed / "odd.age").write_bytes(odd)
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 3
+    assert "Traceback" not in opened.err
+    assert len(opened.out.splitlines()) == len(ids) + 1
+    for name in (*bad, "endless", "folder", "pipe"):
+        assert f"{name}.age: " in opened.err
+    for path in (home(service) / "opened").glob("*/submission.json"):
+        assert path.read_text().isprintable(), "safe to show at a terminal"
+
+
+def test_a_photo_that_the_relay_had_not_cleaned_is_an_alarm_and_comes_out_clean(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, _ = pulled
+    (recipient,) = load_recipients(service.folder / "recipients.txt", slots=4, allow_classic=False)
+    submission = next((home(service) / "sealed").glob("*.age"))
+    passphrase = (service.folder / "passphrase").read_text().strip()
+    identities = load_identities(service.folder / "identity.age", passphrase)
+    plain, _ = unpack(age.unseal(submission.read_bytes(), identities))
+    dirty = age.seal(pack(plain, photos.dirty_jpeg(), 512 * 1024), [recipient])
+    (home(service) / "dirty").mkdir()
+    (home(service) / "dirty" / "dirty.age").write_bytes(dirty)
+    opened = service.desk("open", "dirty", "--to", "opened")
+    assert opened.code == 0
+    assert "ALARM" in opened.err
+    judge(next((home(service) / "opened").glob("*/photo.jpg")))

@@ -233,6 +233,44 @@ async def test_withdrawn_after_release_asks_for_the_post_to_be_taken_down(
     assert handout.take_down == (submission_id,)
 
 
+async def test_a_take_down_is_kept_until_the_desk_was_told(queue: SealedQueue) -> None:
+    submission_id = await leased(queue, 1, b"sealed")
+    await queue.decide(verdict(submission_id, b"sealed"), today=DAY)
+    late = DAY + (RETAIN - 1) * ONE
+    await queue.withdraw(receipt(1), today=late)
+    await turn(queue, late + 5 * ONE)
+    handout = await queue.lease(ALICE, today=late + 5 * ONE, include_today=False)
+    assert handout.take_down == (submission_id,)
+
+
+async def test_a_receipt_of_something_gone_is_never_acknowledged_again(
+    queue: SealedQueue,
+) -> None:
+    """Whoever withdraws while a double send is under way must not read that it was kept."""
+    assert await queue.enqueue(b"x", receipt(1), today=DAY)
+    assert await queue.enqueue(b"x", receipt(1), today=DAY)
+    await queue.withdraw(receipt(1), today=DAY)
+    assert not await queue.enqueue(b"x", receipt(1), today=DAY)
+    assert await queue.find(receipt(1)) is None
+
+
+async def test_a_reader_that_delays_destruction_is_noticed(queue: SealedQueue, path: Path) -> None:
+    await queue.enqueue(b"CANARYSEALED" * 9000, receipt(1), today=DAY)
+    await queue.checkpoint()
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM submission").fetchone()
+    async with queue._begin() as connection:  # noqa: SLF001 - don't wait ten seconds
+        await connection.exec_driver_sql("PRAGMA busy_timeout = 10")
+    await queue.withdraw(receipt(1), today=DAY)
+    assert not await queue.checkpoint()
+    with pytest.raises(NotKept, match="Another program"):
+        await turn(queue, DAY)
+    reader.close()
+    await queue.write_cover()
+    assert not files_hold(path, b"CANARYSEALED")
+
+
 async def test_unknown_withdrawn_and_expired_are_one_answer(queue: SealedQueue) -> None:
     await queue.enqueue(b"x", receipt(1), today=DAY)
     await queue.enqueue(b"y", receipt(2), today=DAY)

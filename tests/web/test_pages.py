@@ -292,7 +292,7 @@ def test_status_and_withdrawal(service: Service, dirty: bytes) -> None:
     assert '<form id="withdraw" method="post"' in status.text
     withdrawn = service.post_receipt("withdraw", receipt)
     assert withdrawn.status == 200
-    assert "it has been destroyed" in withdrawn.text
+    assert "our copy has been destroyed" in withdrawn.text
     assert service.post_receipt("withdraw", receipt).body == withdrawn.body, "a double tap"
 
 
@@ -345,7 +345,7 @@ def test_what_the_desk_decides_shows_under_the_receipt(service: Service, dirty: 
     )
     service.desk("release", messages["a"])
     service.desk("return", messages["b"], "--reason", "face-visible")
-    assert "It will be posted" in service.post_receipt("receipt", released).text
+    assert "checked and accepted" in service.post_receipt("receipt", released).text
     answer = service.post_receipt("receipt", returned).text
     assert "A face can be seen" in answer
     assert 'id="withdraw"' not in answer

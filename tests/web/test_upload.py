@@ -14,7 +14,7 @@ from relay.web import upload
 from relay.web.upload import Budget, Form, Limits, read_form
 from tests.conftest import multipart
 
-LIMITS = Limits(max_bytes=1000, min_bytes_per_minute=10)
+LIMITS = Limits(names={"token", "message"}, max_bytes=1000, min_bytes_per_minute=10)
 
 
 class Body:
@@ -31,11 +31,18 @@ class Body:
 
 
 async def read(
-    pieces: Iterable[bytes], kind: str, *, budget: Budget | None = None, pause_s: float = 0
+    pieces: Iterable[bytes],
+    kind: str,
+    *,
+    budget: Budget | None = None,
+    pause_s: float = 0,
+    form: Form | None = None,
 ) -> Form:
     request: Any = SimpleNamespace(content=Body(pieces, pause_s), headers={"Content-Type": kind})
+    form = form or Form()
     with (budget or Budget(10_000)).reserve() as reservation:
-        return await read_form(request, LIMITS, reservation)
+        await read_form(request, LIMITS, reservation, form)
+    return form
 
 
 PARTS = [("token", b"t", None), ("message", "mé".encode(), None), ("photo", b"\xff" * 900, "x.jpg")]
@@ -79,7 +86,7 @@ async def test_a_photo_over_the_limit_is_dropped_and_the_text_kept() -> None:
 
 
 async def test_a_body_without_end_is_not_read_to_its_end() -> None:
-    body, kind = multipart([("photo", bytes(9000), "x.jpg")])
+    body, kind = multipart([("photo", bytes(90_000), "x.jpg")])
     with pytest.raises(TooLarge):
         await read((body[i : i + 500] for i in range(0, len(body), 500)), kind)
 
@@ -92,7 +99,6 @@ async def test_a_field_without_end_or_twice_or_one_of_many_is_refused(
         [("message", bytes(101), None)],
         [("message", b"x", None), ("message", b"y", None)],
         [("photo", b"x", "a.jpg"), ("photo", b"y", "b.jpg")],
-        [(f"f{i}", b"x", None) for i in range(50)],
     ):
         body, kind = multipart(parts)
         with pytest.raises(FormUnreadable):
@@ -109,6 +115,25 @@ async def test_a_slow_body_is_ended_by_its_rate_and_not_by_its_length(
     steady = [body[i : i + 50] for i in range(0, len(body), 50)]
     form = await read(steady, kind, pause_s=0.05)  # five windows long
     assert form.fields["token"] == "t"
+
+
+async def test_what_had_come_is_kept_for_the_page_and_wiped_afterwards() -> None:
+    body, kind = multipart([("message", b"hers", None), ("photo", b"\xff" * 900, "x.jpg")])
+    form = Form()
+    with pytest.raises(FormUnreadable):
+        await read([body[:600]], kind, form=form)
+    assert form.fields == {"message": "hers"}
+    assert form.untrusted_photo
+    form.wipe()
+    assert not any(form.untrusted_photo)
+
+
+async def test_text_counts_against_the_budget_and_unknown_fields_are_not_kept() -> None:
+    body, kind = multipart([("message", bytes(900), None)])
+    with pytest.raises(Busy):
+        await read([body], kind, budget=Budget(899))
+    body, kind = multipart([(f"f{i}", bytes(900), None) for i in range(30)])
+    assert (await read([body], kind, budget=Budget(1))).fields == {}
 
 
 async def test_the_budget_is_shared_and_given_back() -> None:

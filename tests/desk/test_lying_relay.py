@@ -1,0 +1,381 @@
+"""A relay that lies to the desk: answers made up here, checked by the real code."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.desk.audit import audit
+from relay.desk.decide import decide, make_decision
+from relay.desk.journal import JournalFile
+from relay.desk.pull import pull
+from relay.errors import Corrupt, NothingThere, RelayUnreachable
+from relay.queue.chain import Checkpoint, Head, LogEntry, next_hash
+from relay.queue.states import Reason, Verdict
+from relay.queue.verdicts import Decision
+from relay.seal import signing
+from relay.seal.signing import SigningIdentity
+
+ME, COLLEAGUE, STRANGER = (SigningIdentity.generate() for _ in range(3))
+KNOWN = {ME.signer().encoded, COLLEAGUE.signer().encoded}
+ONE, TWO = "11" * 16, "22" * 16
+SEALED = {ONE: b"first", TWO: b"second"}
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class LyingRelay:
+    """Stands where the client would: answers what a test wants it to."""
+
+    def __init__(self) -> None:
+        self.handout: dict[str, Any] = {
+            "campaign": "demo",
+            "leases": [{"id": i, "envelope": digest(s)} for i, s in SEALED.items()],
+            "gone": [],
+            "take_down": [],
+        }
+        self.envelopes: dict[str, Any] = dict(SEALED)
+        self.verdict: Any = {"already": False}
+        self.log: dict[str, Any] = {}
+        self.vouched: list[Any] = []
+
+    async def ask(self, _: str, path: str, question: Any = None) -> Any:
+        answers = {"/desk/v1/lease": self.handout, "/desk/v1/verdict": self.verdict}
+        if path.startswith("/desk/v1/log"):
+            after = int(path.partition("=")[2])
+            page = [entry for entry in self.log["entries"] if entry["seq"] > after]
+            return self.log | {"entries": page}
+        if path == "/desk/v1/checkpoint":
+            self.vouched.append(question)
+            return {}
+        answer = answers[path]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def fetch(self, _: str, path: str) -> bytes:
+        sealed = self.envelopes[path.rpartition("/")[2]]
+        if isinstance(sealed, Exception):
+            raise sealed
+        return bytes(sealed)
+
+
+@pytest.fixture
+def relay() -> Any:
+    return LyingRelay()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> JournalFile:
+    return JournalFile(tmp_path)
+
+
+# -- pull -----------------------------------------------------------------------------------------
+
+
+async def test_an_exchanged_submission_is_not_taken(relay: Any, desk: JournalFile) -> None:
+    to = desk.folder / "sealed"
+    await pull(relay, desk, to)
+    relay.handout["leases"][0]["envelope"] = digest(b"other")
+    relay.envelopes[ONE] = b"other"
+    pulled = await pull(relay, desk, to)
+    assert "exchanged" in pulled.failed[ONE]
+    assert (to / f"{ONE}.age").read_bytes() == b"first"
+    assert desk.read().envelopes[ONE] == digest(b"first")
+
+
+async def test_one_that_fails_does_not_keep_back_the_others(relay: Any, desk: JournalFile) -> None:
+    to = desk.folder / "sealed"
+    relay.envelopes[ONE] = b"damaged on the way"
+    pulled = await pull(relay, desk, to)
+    assert list(pulled.failed) == [ONE]
+    assert pulled.fetched == [TWO]
+    assert [file.name for file in to.iterdir()] == [f"{TWO}.age"]
+    relay.envelopes[ONE] = NothingThere()  # taken back between lease and fetch
+    pulled = await pull(relay, desk, to)
+    assert (pulled.failed, pulled.present) == ({}, [TWO])
+
+
+async def test_another_campaign_is_an_alarm(relay: Any, desk: JournalFile) -> None:
+    await pull(relay, desk, desk.folder / "sealed")
+    relay.handout["campaign"] = "other"
+    with pytest.raises(Corrupt, match="another campaign"):
+        await pull(relay, desk, desk.folder / "sealed")
+
+
+async def test_gone_destroys_nothing_that_was_released(relay: Any, desk: JournalFile) -> None:
+    to = desk.folder / "sealed"
+    await pull(relay, desk, to)
+    decision = make_decision(desk.read(), ONE, Verdict.RELEASE, None)
+    await decide(relay, desk, ME, decision)
+    relay.handout |= {"gone": [ONE, TWO], "take_down": [ONE], "leases": []}
+    pulled = await pull(relay, desk, to)
+    assert pulled.destroyed == [TWO]
+    assert pulled.take_down == [ONE]
+    assert [file.name for file in to.iterdir()] == [f"{ONE}.age"]
+
+
+async def test_every_sealed_copy_is_destroyed_wherever_it_was_pulled_to(
+    relay: Any, desk: JournalFile
+) -> None:
+    for name in ("a", "b", "c/d"):
+        await pull(relay, desk, desk.folder / name)
+    assert (desk.folder / "c").stat().st_mode & 0o777 == 0o700
+    relay.handout |= {"gone": [ONE], "leases": []}
+    await pull(relay, desk, desk.folder / "elsewhere")
+    assert not list(desk.folder.rglob(f"{ONE}.age"))
+    assert len(list(desk.folder.rglob(f"{TWO}.age"))) == 3
+
+
+async def test_a_link_in_the_place_of_a_copy_is_not_followed(relay: Any, desk: JournalFile) -> None:
+    await pull(relay, desk, desk.folder / "sealed")
+    victim = desk.folder / "victim"
+    victim.mkdir()
+    (victim / "photo.jpg").write_bytes(b"mine")
+    with desk.update() as journal:
+        journal.opened[ONE] = {str(desk.folder / "opened"): digest(b"first")}
+    (desk.folder / "opened").symlink_to(victim)
+    (desk.folder / "sealed" / f"{ONE}.age").unlink()
+    (desk.folder / "sealed" / f"{ONE}.age").symlink_to(victim / "photo.jpg")
+    relay.handout |= {"gone": [ONE], "leases": []}
+    await pull(relay, desk, desk.folder / "sealed")
+    assert (victim / "photo.jpg").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"campaign": "demo", "leases": [{"id": "../x", "envelope": "00" * 32}]},
+        {"campaign": "demo", "leases": [], "gone": ["../../etc"], "take_down": []},
+        {
+            "campaign": "demo",
+            "leases": [{"id": ONE, "envelope": "zz"}],
+            "gone": [],
+            "take_down": [],
+        },
+        {"campaign": "demo", "leases": 7, "gone": [], "take_down": []},
+    ],
+)
+async def test_an_answer_of_another_form_is_refused_and_writes_nothing(
+    relay: Any, desk: JournalFile, answer: Any
+) -> None:
+    relay.handout = answer
+    with pytest.raises(Corrupt):
+        await pull(relay, desk, desk.folder / "sealed")
+    assert not (desk.folder / "sealed").exists()
+
+
+# -- verdicts -------------------------------------------------------------------------------------
+
+
+async def test_a_verdict_is_remembered_before_it_is_sent(relay: Any, desk: JournalFile) -> None:
+    await pull(relay, desk, desk.folder / "sealed")
+    decision = make_decision(desk.read(), ONE, Verdict.RELEASE, None)
+    for lost in (RelayUnreachable(), [], None, "x", {"already": "yes"}):
+        relay.verdict = lost
+        with pytest.raises(RelayUnreachable):
+            await decide(relay, desk, ME, decision)
+        assert desk.read().verdicts.sent == {ONE: "release"}, "the relay may have acted"
+        assert desk.read().verdicts.awaited == {}
+    relay.verdict = NothingThere()
+    with pytest.raises(NothingThere):
+        await decide(relay, desk, ME, decision)
+    relay.verdict = {"already": False}
+    await decide(relay, desk, ME, decision)
+    assert desk.read().verdicts.awaited == {ONE: "release"}
+
+
+# -- the log --------------------------------------------------------------------------------------
+
+
+def signed(
+    who: SigningIdentity,
+    submission_id: str = ONE,
+    verdict: Verdict = Verdict.RELEASE,
+    campaign: str = "demo",
+    sealed: bytes = b"first",
+) -> dict[str, Any]:
+    decision = Decision(
+        campaign=campaign,
+        id=bytes.fromhex(submission_id),
+        envelope_sha256=hashlib.sha256(sealed).digest(),
+        verdict=verdict,
+        reason=Reason.OTHER if verdict is Verdict.RETURN else None,
+    )
+    statement = decision.statement()
+    return {
+        "action": "released" if verdict is Verdict.RELEASE else "returned",
+        "id": submission_id,
+        "envelope": decision.envelope_sha256.hex(),
+        "signer": who.signer().encoded,
+        "statement": statement,
+        "signature": who.sign(signing.VERDICT, statement.encode()),
+    }
+
+
+ARRIVED = {
+    "action": "arrived",
+    "id": ONE,
+    "envelope": digest(b"first"),
+    "signer": None,
+    "statement": None,
+    "signature": None,
+}
+
+
+def chained(lines: list[dict[str, Any]], base: Head | None = None) -> dict[str, Any]:
+    """A log whose hashes are right, whatever its entries say."""
+    base = base or Head()
+    head, entries = base.hash, []
+    for seq, line in enumerate(lines, start=base.seq + 1):
+        fields = line | {"seq": seq, "day": "2026-03-19", "hash": "00" * 32}
+        entry = LogEntry.from_json(fields)
+        head = next_hash(head, entry)
+        entries.append(dataclasses.replace(entry, hash=head).to_json())
+    return {
+        "campaign": "demo",
+        "base": {"seq": base.seq, "hash": base.hash.hex()},
+        "checkpoint": None,
+        "entries": entries,
+    }
+
+
+def vouched(who: SigningIdentity, log: dict[str, Any]) -> dict[str, Any]:
+    """The log with a checkpoint over its newest entry."""
+    last = log["entries"][-1]
+    head = Head(seq=last["seq"], hash=bytes.fromhex(last["hash"]))
+    signature = who.sign(signing.CHECKPOINT, head.statement("demo").encode())
+    checkpoint = Checkpoint(head=head, signer=who.signer().encoded, signature=signature)
+    return log | {"checkpoint": checkpoint.to_json()}
+
+
+async def verify(relay: Any, desk: JournalFile, log: dict[str, Any]) -> None:
+    relay.log = log
+    with desk.update() as journal:
+        await audit(relay, journal, ME, KNOWN)
+
+
+async def test_an_honest_log_is_accepted_and_vouched_for(relay: Any, desk: JournalFile) -> None:
+    log = chained([ARRIVED, signed(COLLEAGUE)])
+    await verify(relay, desk, log)
+    assert desk.read().log_seq == 2
+    assert [checkpoint["seq"] for checkpoint in relay.vouched] == [2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([signed(STRANGER)], "does not know"),
+        ([signed(COLLEAGUE, campaign="other")], "something else"),
+        ([signed(COLLEAGUE), signed(COLLEAGUE, verdict=Verdict.RETURN)], "second time"),
+        ([signed(COLLEAGUE), signed(COLLEAGUE)], "second time"),
+        ([signed(COLLEAGUE) | {"action": "returned"}], "something else"),
+        ([signed(COLLEAGUE) | {"id": "33" * 16}], "something else"),
+        ([signed(COLLEAGUE) | {"signature": None}], "does not match"),
+        ([signed(COLLEAGUE) | {"statement": None}], "does not match"),
+        ([signed(COLLEAGUE) | {"signer": None}], "nobody signed"),
+        ([signed(COLLEAGUE) | {"signer": ME.signer().encoded}], "does not match"),
+        ([signed(COLLEAGUE) | {"statement": "\ud800"}], "does not match"),
+        ([signed(COLLEAGUE, sealed=b"other")], "another envelope"),
+    ],
+)
+async def test_a_forged_verdict_is_found_and_not_vouched_for(
+    relay: Any, desk: JournalFile, lines: list[dict[str, Any]], words: str
+) -> None:
+    await pull(relay, desk, desk.folder / "sealed")
+    with pytest.raises(Corrupt, match=words):
+        await verify(relay, desk, chained(lines))
+    assert relay.vouched == []
+    assert desk.read().log_seq == 0
+
+
+@pytest.mark.parametrize("already", [True, False])
+async def test_a_verdict_that_was_confirmed_must_stand_in_the_log(
+    relay: Any, desk: JournalFile, *, already: bool
+) -> None:
+    await pull(relay, desk, desk.folder / "sealed")
+    relay.verdict = {"already": already}
+    await decide(relay, desk, ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+    for lines in ([], [ARRIVED], [signed(COLLEAGUE, verdict=Verdict.RETURN)]):
+        with pytest.raises(Corrupt, match="lacks the verdict"):
+            await verify(relay, desk, chained(lines))
+    await verify(relay, desk, chained([signed(ME)]))
+    assert desk.read().verdicts.awaited == {}
+
+
+async def test_what_is_gone_from_the_log_must_be_vouched_for_by_somebody_known(
+    relay: Any, desk: JournalFile
+) -> None:
+    await pull(relay, desk, desk.folder / "sealed")
+    await decide(relay, desk, ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+    later = chained([ARRIVED | {"id": TWO, "envelope": digest(b"second")}], Head(seq=50))
+    for log, words in (
+        (later, "nobody vouches"),
+        (vouched(STRANGER, later), "does not know"),
+        (vouched(COLLEAGUE, later) | {"base": {"seq": 49, "hash": "11" * 32}}, "jumps"),
+    ):
+        with pytest.raises(Corrupt, match=words):
+            await verify(relay, desk, log)
+    assert relay.vouched == []
+    await verify(relay, desk, vouched(COLLEAGUE, later))
+    assert desk.read().verdicts.awaited == {}, "older than what is kept"
+    assert desk.read().log_seq == 51
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [],
+        {},
+        {"entries": []},
+        {"campaign": "demo", "base": {"seq": float("inf"), "hash": ""}, "checkpoint": None},
+        {"campaign": "demo", "base": {"seq": 0, "hash": "00"}, "checkpoint": 7},
+    ],
+)
+async def test_a_log_of_another_form_is_refused(relay: Any, desk: JournalFile, broken: Any) -> None:
+    relay.log = {"entries": []}
+    if isinstance(broken, dict):
+        relay.log |= broken
+    else:
+        relay.log = {"entries": broken}
+    with desk.update() as journal, pytest.raises(Corrupt):
+        await audit(relay, journal, ME, KNOWN)
+
+
+# -- the journal ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"envelopes": []},
+        {"envelopes": {"../x": "00" * 32}},
+        {"envelopes": {ONE: 7}},
+        {"opened": {ONE: ["x"]}},
+        {"sealed": {ONE: [7]}},
+        {"verdicts": None},
+        {"verdicts": {"sent": {}, "awaited": None}},
+        {"log_hash": "zz"},
+        {"log_seq": None},
+        {"campaign": None},
+        {"more": 1},
+    ],
+)
+def test_a_journal_of_another_form_is_not_guessed_at(
+    desk: JournalFile, change: dict[str, Any]
+) -> None:
+    with desk.update():
+        pass
+    path = desk.folder / "desk-journal.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(Corrupt, match="desk-journal"):
+        desk.read()
