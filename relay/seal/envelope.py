@@ -98,6 +98,7 @@ class Submission:
         except ValueError:
             raise Corrupt("submission.json: not_before is not a day.") from None
         fields["visible"] = tuple(_box(box) for box in fields["visible"])
+        _check_report(fields["scrub"])
         submission = cls(**fields)
         try:
             length = len(submission.encode())
@@ -106,6 +107,14 @@ class Submission:
         if length > MAX_SUBMISSION_BYTES:
             raise Corrupt("submission.json is too long.")
         return submission
+
+
+def _check_report(untrusted_report: dict[str, Any]) -> None:
+    """A scrub report is flat: numbers and lists of words."""
+    for value in untrusted_report.values():
+        is_words = isinstance(value, list) and all(isinstance(word, str) for word in value)
+        if not (is_words or isinstance(value, int)):
+            raise Corrupt("submission.json: scrub is not a report.")
 
 
 def _refuse(constant: str) -> None:

@@ -185,6 +185,18 @@ def test_a_demo_moved_to_another_port_takes_its_desk_along(service: Service) -> 
     assert service.desk("pull", "--to", "sealed").code == 0
 
 
+@pytest.mark.parametrize("left", ["", "relay = ", None])
+def test_a_demo_whose_desk_file_was_cut_short_mends_it(service: Service, left: str | None) -> None:
+    service.stop()
+    path = service.folder / "desk.toml"
+    path.unlink()
+    if left is not None:
+        path.write_text(left)
+    service.start()
+    service.send(photos.dirty_jpeg())
+    assert service.desk("pull", "--to", "sealed").code == 0
+
+
 def test_a_demo_says_how_to_send_and_how_to_open(service: Service) -> None:
     lines = service.log_file.read_text().splitlines()
     assert 3 <= len(lines) <= 8
@@ -237,6 +249,7 @@ def test_the_service_purges_when_it_starts(start_service: Starter, campaign: Pat
 
     database = sqlite3.connect(campaign / "queue.sqlite")
     database.execute("UPDATE submission SET day = '2020-01-01'")
+    database.execute("DELETE FROM marker WHERE name = 'turned'")
     database.commit()
     database.close()
     service.start()
@@ -264,6 +277,9 @@ def test_purge_without_a_queue_says_so(campaign: Path) -> None:
         ("campaign = 'x'\ndemo = 1", "demo is of the wrong type"),
         ("campaign = 'x'\nenvelope_bytes = 1000", "multiple of 512"),
         ("campaign = 'x'\nlisten = 'everywhere'", "an address and a port"),
+        ("campaign = 'x'\nretain_days = 1000000", "retain_days is at most 3650"),
+        ("campaign = 'x'\ncover_write_s = 90000", "cover_write_s is at most 3600"),
+        ("campaign = 'x'\nlisten = '127.0.0.1:0'", "an address and a port"),
         ("campaign = 'x'\nlisten = '127.0.0.1:99999'", "an address and a port"),
         ("campaign = 'a b'", "letters, digits and dashes"),
         ("campaign = ", "relay.toml"),

@@ -1,3 +1,5 @@
+import asyncio
+import contextlib
 import io
 import os
 import random
@@ -13,13 +15,15 @@ import pytest_asyncio
 from PIL import Image
 
 from relay.errors import (
+    Busy,
     PhotoDamaged,
     PhotoTooComplex,
     PhotoUnsupported,
     RelayError,
     ScrubFailed,
 )
-from relay.scrub.supervisor import Scrubber
+from relay.scrub import supervisor
+from relay.scrub.supervisor import ScrubbedPhoto, Scrubber
 from tests import photos
 from tests.conftest import SHARED, tenth, wait_until
 from tests.judge import judge
@@ -93,6 +97,40 @@ async def test_the_long_side_is_at_most_1600_px(scrubber: Scrubber) -> None:
     }.items():
         scrubbed = await scrubber.scrub(photos.encode(photos.picture(*size)))
         assert (scrubbed.width_px, scrubbed.height_px) == expected
+
+
+async def test_a_large_photo_of_a_phone_is_taken(scrubber: Scrubber) -> None:
+    large = photos.encode(photos.picture(8000, 6000), quality=80)
+    assert (await scrubber.scrub(large)).width_px == 1600
+    assert (await scrubber.scrub(photos.encode(photos.picture(7000, 7000), "PNG"))).quality
+
+
+async def test_a_long_trailing_video_does_not_matter(scrubber: Scrubber) -> None:
+    trailer = b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 5000 + random.Random(1).randbytes(16 << 20)
+    scrubbed = await scrubber.scrub(photos.encode(photos.picture()) + trailer)
+    assert "video" in scrubbed.removed.words()
+
+
+async def test_whoever_has_gone_takes_nobodys_turn(
+    scrubber: Scrubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Busy):
+        await scrubber.scrub(photos.dirty_jpeg(), is_wanted=lambda: False)
+    monkeypatch.setattr(supervisor, "_TURN_S", 0.05)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(os.cpu_count() or 1):
+            await stack.enter_async_context(scrubber._turn())  # noqa: SLF001 - takes every turn
+        with pytest.raises(Busy):
+            await scrubber.scrub(photos.dirty_jpeg())
+    assert (await scrubber.scrub(photos.dirty_jpeg())).jpeg, "given back"
+
+
+async def test_many_at_once_outlive_a_box_that_is_killed(scrubber: Scrubber) -> None:
+    os.kill(box_pid(scrubber), signal.SIGKILL)
+    jobs = [scrubber.scrub(photos.dirty_jpeg()) for _ in range(12)]
+    done = await asyncio.gather(*jobs, return_exceptions=True)
+    assert all(isinstance(one, ScrubbedPhoto | ScrubFailed) for one in done)
+    assert sum(isinstance(one, ScrubbedPhoto) for one in done) >= 10
 
 
 async def test_a_busy_picture_is_lowered_until_it_fits(scrubber: Scrubber) -> None:

@@ -96,6 +96,14 @@ def test_a_request_is_not_answered_again_after_a_restart(service: Service) -> No
         assert ask(service, "POST", "/desk/v1/lease", header).status == 403
 
 
+@pytest.mark.parametrize("after", ["x", "-1", "1" + "0" * 30, ""])
+def test_a_number_that_is_none_is_refused(shared_service: Service, after: str) -> None:
+    path = f"/desk/v1/log?after={after}"
+    header = authorization(shared_service, "GET", path)
+    answer = ask(shared_service, "GET", path, header)
+    assert (answer.status, json.loads(answer.body)) == (403, REFUSED)
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"{}", b"x", b'{"statement": 1, "signature": 2}', b"[" * 60_000, b"x" * 70_000],

@@ -116,6 +116,27 @@ def test_what_the_parser_refuses_has_our_headers_and_no_details(
     assert b"Python" not in answer
 
 
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        ("GET /en/ HTTP/1.1\r\nHost: x\r\nExpect: foo", b"417"),
+        ("POST /nowhere HTTP/1.1\r\nHost: x\r\nExpect: foo", b"417"),
+        ("OPTIONS * HTTP/1.1\r\nHost: x", b"405"),
+        ("CONNECT a:80 HTTP/1.1\r\nHost: x", b"405"),
+        ("GET http://a HTTP/1.1\r\nHost: x", b"4"),
+        ("GET /en/ HTTP/1.0", b"200"),
+    ],
+)
+def test_odd_requests_get_our_headers_too(shared_service: Service, raw: str, status: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", shared_service.port), timeout=10) as client:
+        client.sendall(raw.encode() + b"\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    head = answer.partition(b"\r\n\r\n")[0]
+    assert head.split()[1].startswith(status)
+    lines = head.decode("latin-1").split("\r\n")
+    check_headers(dict(line.split(": ", 1) for line in lines[1:]))
+
+
 def test_the_first_page_picks_a_language_by_links(shared_service: Service) -> None:
     page = shared_service.get("/").text
     assert 'href="/en/"' in page
@@ -319,6 +340,13 @@ def test_a_mistyped_receipt_is_said_to_be_mistyped(shared_service: Service) -> N
             assert answer.status == 400
             assert "a digit is missing or wrong" in answer.text
             assert '<form id="status"' in answer.text
+
+
+def test_a_receipt_may_come_as_any_kind_of_form(shared_service: Service, dirty: bytes) -> None:
+    receipt = shared_service.send(dirty).receipt
+    body, kind = multipart([("receipt", receipt.encode(), None)])
+    answer = shared_service.request("POST", "/en/receipt", body, {"Content-Type": kind})
+    assert "is here, locked" in answer.text
 
 
 def test_receipts_never_travel_in_an_address(shared_service: Service, dirty: bytes) -> None:

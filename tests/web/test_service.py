@@ -1,14 +1,24 @@
 """The real service, as a process: what it survives, what it leaves behind, what it says."""
 
+import asyncio
+import contextlib
+import dataclasses
 import os
 import re
+import resource
 import signal
 import socket
+import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
+from relay.config import ServerConfig
+from relay.errors import NotKept
+from relay.intake.runtime import open_runtime
+from relay.queue.store import SealedQueue
+from relay.web.serve import MAX_CONNECTIONS
 from tests import photos
 from tests.conftest import Service, Starter, configure, multipart, relay, wait_until
 
@@ -277,6 +287,48 @@ def test_two_at_once_with_the_same_content_are_one(service: Service, dirty: byte
     assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
 
 
+def test_silent_connections_do_not_keep_anybody_out(service: Service, dirty: bytes) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS + 100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+        assert service.send(dirty).status == 200
+
+
+def test_a_queue_that_another_program_has_is_said_and_no_receipt_lies(
+    service: Service, dirty: bytes
+) -> None:
+    receipt = service.send(dirty).receipt
+    other = sqlite3.connect(service.folder / "queue.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert "is here, locked" in service.post_receipt("receipt", receipt).text, "reading goes on"
+    withdrawn = service.post_receipt("withdraw", receipt)
+    assert withdrawn.status == 503
+    assert "Nothing was changed" in withdrawn.text
+    other.execute("ROLLBACK")
+    other.close()
+    assert "is here, locked" in service.post_receipt("receipt", receipt).text
+    assert service.post_receipt("withdraw", receipt).status == 200
+
+
+async def test_housekeeping_outlives_what_it_did_not_expect(
+    campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(ServerConfig.load(campaign / "relay.toml"), cover_write_s=0)
+    turned = asyncio.Event()
+    failures = iter([ValueError("CANARY"), NotKept(), OSError("CANARY")])
+
+    async def last_turned(_: SealedQueue) -> None:
+        for failure in failures:
+            raise failure
+        turned.set()
+
+    monkeypatch.setattr(SealedQueue, "last_turned", last_turned)
+    async with open_runtime(config), asyncio.timeout(20):
+        await turned.wait()
+
+
 # -- start and stop -------------------------------------------------------------------------------
 
 
@@ -286,6 +338,26 @@ def test_sigterm_ends_it_within_ten_seconds_children_included(service: Service) 
     assert below
     with socket.create_connection(("127.0.0.1", service.port)) as idle:
         idle.sendall(b"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n")
+        assert service.stop() == 0
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
+
+
+def test_sigterm_ends_photos_that_are_being_opened_too(service: Service) -> None:
+    """Costly ones, inside every limit: none outlives the service."""
+    assert service.process is not None
+    scans = photos.encode(photos.picture(2800, 2800), progressive=True)
+    last = scans[scans.rindex(b"\xff\xda") : -2]
+    costly = scans[:-2] + last * 85 + b"\xff\xd9"
+    token = service.token()
+    body, kind = multipart([("token", token.encode(), None), ("photo", costly, "x.jpg")])
+    before = processes_below(service.process.pid)
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            client = socket.create_connection(("127.0.0.1", service.port))
+            stack.enter_context(client)
+            client.sendall(post_head(kind, len(body)) + body)
+        wait_until(lambda: processes_below(service.process.pid) > before)
+        below = processes_below(service.process.pid)
         assert service.stop() == 0
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
 
