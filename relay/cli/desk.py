@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def _pull(arguments: argparse.Namespace) -> int:
         if arguments.json:
             result_json(vars(pulled))
         else:
-            _print_pulled(pulled, arguments.to)
+            _print_pulled(pulled, arguments)
         if pulled.failed:
             return PARTLY if pulled.fetched or pulled.present else RelayError.exit_code
         return 0 if pulled.fetched else NOTHING
@@ -91,7 +92,8 @@ def _pull(arguments: argparse.Namespace) -> int:
     return _connected(DeskConfig.load(arguments.config), work)
 
 
-def _print_pulled(pulled: Pulled, to: Path) -> None:
+def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
+    to = arguments.to
     for submission_id in pulled.take_down:
         say(f"TAKE DOWN: {submission_id}. The sender asks you to delete the post.")
     for submission_id in pulled.destroyed:
@@ -103,7 +105,8 @@ def _print_pulled(pulled: Pulled, to: Path) -> None:
     if pulled.failed:
         say(f"{len(pulled.failed)} could not be fetched. Pull again.")
     if pulled.fetched:
-        say(f"{len(pulled.fetched)} new. Open them with: relay desk open {to} --to opened/")
+        desk = f"{Path(sys.argv[0])} desk --config {arguments.config}"
+        say(f"{len(pulled.fetched)} new. Open: {desk} open {to}/ --to opened/")
     elif not pulled.failed:
         say("Nothing new.")
 
