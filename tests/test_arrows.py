@@ -67,6 +67,17 @@ def test_the_desk_runs_without_the_servers_packages() -> None:
     assert "--to" in done.stdout
 
 
+def test_a_desk_that_is_asked_to_serve_says_what_it_lacks(campaign: Path) -> None:
+    block = "".join(f"sys.modules[{name!r}] = None; " for name in sorted(SERVER_ONLY))
+    config = campaign / "relay.toml"
+    command = f"relay.cli.main(['serve', '--config', {str(config)!r}])"
+    code = f"import sys; {block}import relay.cli; sys.exit({command})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "poster-relay[server]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_request_post_appears_nowhere() -> None:
     for path in MODULES:
         tree = ast.parse(path.read_text("utf-8"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import relay
 from relay.cli import desk, keys, server
 from relay.cli.printing import complain
-from relay.errors import RelayError
+from relay.errors import ConfigInvalid, RelayError
 
 INTERRUPTED = 130
 
@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        need = f"{error.name} is not installed. A relay needs: pip install 'poster-relay[server]'"
+        complain(ConfigInvalid(need))
+        return ConfigInvalid.exit_code
     except BrokenPipeError:  # whoever read our results has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
