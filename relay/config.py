@@ -74,8 +74,7 @@ class ServerConfig:
             split_listen(getattr(config, name), name)
         if config.envelope_bytes % 512 or not 64 * 1024 <= config.envelope_bytes <= 64 * 1024**2:
             raise ConfigInvalid(f"{path}: envelope_bytes is a multiple of 512, 64 KiB to 64 MiB")
-        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", config.campaign):
-            raise ConfigInvalid(f"{path}: campaign has 1 to 64 letters, digits and dashes")
+        check_campaign(config.campaign)
         for setting in dataclasses.fields(config):
             value = getattr(config, setting.name)
             if type(value) is int and value < 1:
@@ -116,6 +115,16 @@ class DeskConfig:
         if not _RELAY.fullmatch(config.relay):
             raise ConfigInvalid(f"{path}: relay is an address such as http://127.0.0.1:8081")
         return dataclasses.replace(config, relay=config.relay.rstrip("/"), folder=path.parent)
+
+
+def check_campaign(name: str) -> None:
+    """Return where `name` will do for a campaign.
+
+    Raises:
+        ConfigInvalid: it will not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+        raise ConfigInvalid("campaign: 1 to 64 letters, digits and dashes")
 
 
 def split_listen(listen: str, name: str = "listen") -> tuple[str, int]:

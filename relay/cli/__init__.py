@@ -36,26 +36,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except RelayError as error:
-        complain(error)
-        return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except ModuleNotFoundError as error:
-        need = f"{error.name} is not installed. A relay needs: pip install 'poster-relay[server]'"
-        complain(ConfigInvalid(need))
-        return ConfigInvalid.exit_code
     except BrokenPipeError:  # whoever read our results has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        complain(RelayError(f"{error.filename or 'The system'}: {error.strerror}"))
-        return 1
+        return RelayError.exit_code
     except Exception as error:  # noqa: BLE001 - a person gets a line; a trace may quote a secret
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(frame.filename).name}:{frame.lineno}"
-        complain(RelayError(f"Unexpected {type(error).__name__} at {place}. Please report this."))
-        return 1
+        named = _named(error)
+        complain(named)
+        return named.exit_code
+
+
+def _named(error: Exception) -> RelayError:
+    """Return what went wrong as an error of ours, with words for a person."""
+    match error:
+        case RelayError():
+            return error
+        case ModuleNotFoundError():
+            need = "A relay needs: pip install 'poster-relay[server]'"
+            return ConfigInvalid(f"{error.name} is not installed. {need}")
+        case OSError():
+            return RelayError(f"{error.filename or 'The system'}: {error.strerror}")
+        case _:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(frame.filename).name}:{frame.lineno}"
+            name = type(error).__name__
+            return RelayError(f"Unexpected {name} at {place}. Please report this.")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from relay.cli.keys import IDENTITY_NAME, SIGNER_NAME, make_keys
+from relay.config import check_campaign
 from relay.errors import ConfigInvalid
 from relay.receipt import ServiceKeys
 from relay.seal.files import write_secret
@@ -39,10 +40,11 @@ def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) ->
     """Make `folder` whole or not at all.
 
     Raises:
-        ConfigInvalid: there is something in it.
+        ConfigInvalid: there is something in it, or the name will not do.
     """
+    check_campaign(campaign)
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigInvalid(f"{folder} is not empty, and there is no {CONFIG_NAME} in it")
+        raise ConfigInvalid(f"{folder} is not empty")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.parent / f".{folder.name}.new"
     shutil.rmtree(draft, ignore_errors=True)  # what a start that was killed left

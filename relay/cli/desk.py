@@ -10,13 +10,14 @@ from typing import Any
 from relay.cli.keys import read_passphrase
 from relay.cli.printing import ask_passphrase, printable, result, result_json, say
 from relay.config import DeskConfig
-from relay.desk.audit import audit, fetch_log
+from relay.desk.audit import audit, fetch_log, remember
 from relay.desk.client import DeskClient
 from relay.desk.decide import decide, make_decision
 from relay.desk.journal import JournalFile
 from relay.desk.opening import Opened, find_envelopes, open_all, prepare_folder
 from relay.desk.pull import Pulled, pull
 from relay.errors import Corrupt, RelayError
+from relay.queue.chain import LogEntry
 from relay.queue.states import Reason, Verdict
 from relay.seal.files import load_identities, load_signing_identity, load_staff
 from relay.seal.signing import SigningIdentity
@@ -82,12 +83,13 @@ def _pull(arguments: argparse.Namespace) -> int:
     async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
         pulled = await pull(client, journal_file, arguments.to)
         if arguments.json:
-            result_json(vars(pulled))
+            failed = {name: type(error).__name__ for name, error in pulled.failed.items()}
+            result_json(vars(pulled) | {"failed": failed})
         else:
             _print_pulled(pulled, arguments)
-        if pulled.failed:
-            return PARTLY if pulled.fetched or pulled.present else RelayError.exit_code
-        return 0 if pulled.fetched else NOTHING
+        if pulled.failed and not (pulled.fetched or pulled.present):
+            return next(iter(pulled.failed.values())).exit_code
+        return PARTLY if pulled.failed else 0 if pulled.fetched else NOTHING
 
     return _connected(DeskConfig.load(arguments.config), work)
 
@@ -100,15 +102,20 @@ def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
         say(f"Withdrawn or expired, your copies are destroyed: {submission_id}")
     for submission_id in pulled.fetched:
         result(str(to / f"{submission_id}.age"))
-    for submission_id, why in pulled.failed.items():
-        say(f"{submission_id}: {printable(why)}")
+    for submission_id in pulled.disputed:
+        say(
+            f"{submission_id}: the relay says it was taken back, but it had confirmed your release."
+        )
+        say("    Your copies stay. Verify the log.")
+    for submission_id, error in pulled.failed.items():
+        say(f"{submission_id}: {printable(error.message)}")
     if pulled.failed:
         say(f"{len(pulled.failed)} could not be fetched. Pull again.")
     if pulled.fetched:
         desk = f"{Path(sys.argv[0])} desk --config {arguments.config}"
         say(f"{len(pulled.fetched)} new. Open: {desk} open {to}/ --to opened/")
     elif not pulled.failed:
-        say("Nothing new.")
+        say("No new submission.")
 
 
 def _open(arguments: argparse.Namespace) -> int:
@@ -116,8 +123,8 @@ def _open(arguments: argparse.Namespace) -> int:
     journal_file = JournalFile(config.folder)
     journal_file.read()
     envelopes = find_envelopes(arguments.sources)
-    prepare_folder(arguments.to, force=arguments.force)
     identities = load_identities(config.identity, _passphrase(config, config.identity))
+    prepare_folder(arguments.to, journal_file, force=arguments.force)
 
     async def run() -> list[Opened]:
         outcomes = []
@@ -130,6 +137,9 @@ def _open(arguments: argparse.Namespace) -> int:
     outcomes = asyncio.run(run())
     if arguments.json:
         result_json({"opened": [_opened_json(outcome) for outcome in outcomes]})
+    strangers = [outcome for outcome in outcomes if not outcome.was_pulled_here]
+    if strangers:
+        say(f"{len(strangers)} not pulled by this desk: nothing shows where they come from.")
     return _open_code(outcomes)
 
 
@@ -150,7 +160,9 @@ def _opened_json(outcome: Opened) -> dict[str, Any]:
         "id": outcome.id,
         "folder": str(outcome.folder) if outcome.folder else None,
         "error": type(outcome.error).__name__ if outcome.error else None,
+        "is_new": outcome.is_new,
         "was_dirty": outcome.was_dirty,
+        "was_pulled_here": outcome.was_pulled_here,
     }
 
 
@@ -169,7 +181,7 @@ def _decide(arguments: argparse.Namespace) -> int:
     reason = Reason(arguments.reason) if arguments.reason else None
 
     async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
-        errors: list[RelayError] = []
+        errors: dict[str, RelayError] = {}
         report = []
         journal = journal_file.read()
         for submission_id in arguments.ids:
@@ -181,17 +193,20 @@ def _decide(arguments: argparse.Namespace) -> int:
                     continue
                 decided = await decide(client, journal_file, identity, decision)
             except RelayError as error:
-                errors.append(error)
+                errors[submission_id] = error
                 say(f"{printable(submission_id)}: {printable(error.message)}")
                 continue
             _say_decided(arguments, submission_id, "already" if decided.already else "")
             report.append(vars(decided))
         if arguments.json:
-            dry_run = arguments.dry_run
-            result_json({"verdict": arguments.verdict, "dry_run": dry_run, "decided": report})
+            failed = {name: type(error).__name__ for name, error in errors.items()}
+            about = {"verdict": arguments.verdict, "dry_run": arguments.dry_run}
+            result_json(about | {"decided": report, "failed": failed})
         if not errors:
             return 0
-        return PARTLY if len(errors) < len(arguments.ids) else errors[0].exit_code
+        if len(errors) < len(arguments.ids):
+            return PARTLY
+        return next(iter(errors.values())).exit_code
 
     return _connected(DeskConfig.load(arguments.config), work)
 
@@ -200,6 +215,13 @@ def _say_decided(arguments: argparse.Namespace, submission_id: str, how: str) ->
     if not arguments.json:
         state = "released" if arguments.verdict is Verdict.RELEASE else "returned"
         result(f"{submission_id}: {f'{how} {state}'.strip()}")
+
+
+def _log_line(entry: LogEntry, mine: str) -> str:
+    line = f"{entry.seq} {entry.day} {printable(entry.action)} {entry.submission_id.hex()}"
+    if entry.signer is None:
+        return line
+    return f"{line} by {'you' if entry.signer == mine else printable(entry.signer)}"
 
 
 def _log(arguments: argparse.Namespace) -> int:
@@ -211,8 +233,9 @@ def _log(arguments: argparse.Namespace) -> int:
             known = {identity.signer().encoded}
             if config.staff is not None:
                 known |= set(load_staff(config.staff))
+            checked = await audit(client, journal_file.read(), identity, known)
             with journal_file.update() as journal:
-                checked = await audit(client, journal, identity, known)
+                remember(journal, checked)
             head = checked.head.hash.hex()[:16]
             entries, seq = checked.entries, checked.head.seq
             if checked.vouched_by is not None:
@@ -226,17 +249,7 @@ def _log(arguments: argparse.Namespace) -> int:
             return 0
         mine = identity.signer().encoded
         for entry in entries:
-            who = (
-                ""
-                if entry.signer is None
-                else " by you"
-                if entry.signer == mine
-                else (f" by {printable(entry.signer)}")
-            )
-            result(
-                f"{entry.seq} {entry.day} {printable(entry.action)} "
-                f"{entry.submission_id.hex()}{who}"
-            )
+            result(_log_line(entry, mine))
         if arguments.verify:
             say(f"The log is whole up to entry {seq}; {len(entries)} new since you last looked.")
             say(f"A colleague who verifies it now reads the same: {seq} {head}")

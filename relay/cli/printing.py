@@ -29,7 +29,7 @@ def result_json(report: dict[str, Any]) -> None:
 
 
 def complain(error: RelayError) -> None:
-    """Say what went wrong and what to do."""
+    """Say what went wrong; the message says what to do where somebody can."""
     say(f"relay: {printable(error.message)}")
 
 

@@ -28,8 +28,13 @@ class Log:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was found in order: new entries, the head now, and who vouched for what is gone."""
+    """What was found in order: new entries, the head now, and who vouched for what is gone.
 
+    settled: ids whose verdicts were looked for and found.
+    """
+
+    campaign: str
+    settled: list[str]
     entries: list[LogEntry]
     head: Head
     vouched_by: str | None
@@ -41,13 +46,15 @@ async def fetch_log(client: DeskClient) -> Log:
     Raises:
         Corrupt: the answer can't be read.
     """
+    first: Log | None = None
     entries: list[LogEntry] = []
     after = 0
     while True:
         page = _read_page(await client.ask("GET", f"/desk/v1/log?after={after}"))
         entries += page.entries
+        first = first or page  # where the log began: it may be cut while it is read
         if not page.entries:
-            return replace(page, entries=entries)
+            return replace(first, entries=entries)
         if page.entries[-1].seq <= after:
             raise Corrupt("The relay's log does not go forward.")
         after = page.entries[-1].seq
@@ -71,6 +78,7 @@ async def audit(
 ) -> Audit:
     """Verify the log, see that it goes on from where this desk last looked, vouch for it.
 
+    The journal is not changed: see `remember`.
     known: the signers (relaysigner1…) whose verdicts and checkpoints count. A relay can invent a
     signer; it can't invent one of these.
 
@@ -94,9 +102,21 @@ async def audit(
     head = heads[-1]
     if entries:
         await _vouch(client, identity, head, log.campaign)
-    journal.verdicts.awaited.clear()
-    journal.log_seq, journal.log_hash = head.seq, head.hash.hex()
-    return Audit(entries=entries, head=head, vouched_by=vouched_by)
+    return Audit(
+        campaign=log.campaign,
+        settled=list(journal.verdicts.awaited),
+        entries=entries,
+        head=head,
+        vouched_by=vouched_by,
+    )
+
+
+def remember(journal: Journal, checked: Audit) -> None:
+    """Take what was checked into a journal that may have gone on meanwhile."""
+    journal.pin_campaign(checked.campaign)
+    for submission_id in checked.settled:
+        journal.verdicts.awaited.pop(submission_id, None)
+    journal.log_seq, journal.log_hash = checked.head.seq, checked.head.hash.hex()
 
 
 def _known_signer(encoded: str | None, known: Collection[str], what: str) -> Signer:

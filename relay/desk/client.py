@@ -20,7 +20,7 @@ from relay.seal.signing import SigningIdentity
 
 _NEXT_NONCE = "Relay-Nonce"
 _SCHEME = "Relay-Ed25519"
-_OK = 200
+_OK, _FORBIDDEN, _ITS_FAULT = 200, 403, 500
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=120)
 _MAX_ANSWER_BYTES = 80 << 20
 _NO_ANSWER = (
@@ -83,8 +83,9 @@ class DeskClient:
             RelayUnreachable, DeskRefused, NothingThere, LockedByColleague, Corrupt.
         """
         body = b"" if question is None else json.dumps(question).encode()
+        is_carried = self._nonce is not None
         try:
-            if self._nonce is None:
+            if not is_carried:
                 _, first = await self._send("POST", "/desk/v1/nonce", b"", {})
                 self._nonce = str(json.loads(first)["nonce"])
             status, answer = await self._send(method, path, body, self._sign(method, path, body))
@@ -93,8 +94,11 @@ class DeskClient:
                 f"The relay at {self._relay} did not answer as a relay does "
                 f"({type(error).__name__})."
             ) from None
+        if status == _FORBIDDEN and is_carried:  # the nonce had grown old, or the relay restarted
+            self._nonce = None
+            return await self.fetch(method, path, question)
         if status != _OK:
-            raise _refusal(answer)
+            raise _refusal(status, answer)
         return answer
 
     def _sign(self, method: str, path: str, body: bytes) -> dict[str, str]:
@@ -124,7 +128,9 @@ class DeskClient:
             return response.status, bytes(answer)
 
 
-def _refusal(answer: bytes) -> RelayError:
+def _refusal(status: int, answer: bytes) -> RelayError:
+    if status >= _ITS_FAULT:
+        return RelayUnreachable("The relay can't at the moment. Try again in a few minutes.")
     try:
         fields = json.loads(answer)
         kind = _REFUSALS.get(fields["error"], DeskRefused)

@@ -52,7 +52,6 @@ async def decide(
     submission_id, statement = decision.id.hex(), decision.statement()
     signature = identity.sign(signing.VERDICT, statement.encode())
     with journal_file.update() as journal:
-        before = journal.verdicts.sent.get(submission_id)
         journal.verdicts.sent[submission_id] = str(decision.verdict)
     try:
         answer = await client.ask(
@@ -62,13 +61,15 @@ async def decide(
         raise
     except RelayError:
         with journal_file.update() as journal:
-            if before is None:
-                journal.verdicts.sent.pop(submission_id, None)
-            else:
-                journal.verdicts.sent[submission_id] = before
+            journal.verdicts.sent.pop(submission_id, None)
         raise
     if not isinstance(answer, dict) or not isinstance(answer.get("already"), bool):
         raise RelayUnreachable("The relay's answer can't be read. Verify the log.")
     with journal_file.update() as journal:
-        journal.verdicts.awaited[submission_id] = str(decision.verdict)
+        verdicts = journal.verdicts
+        verdicts.sent.pop(submission_id, None)
+        is_news = verdicts.confirmed.get(submission_id) != decision.verdict
+        if is_news or not answer["already"]:
+            verdicts.awaited[submission_id] = str(decision.verdict)
+        verdicts.confirmed[submission_id] = str(decision.verdict)
     return Decided(id=submission_id, already=answer["already"])

@@ -20,14 +20,15 @@ from relay.queue.chain import Head
 FILE_NAME = "desk-journal.json"
 _LOCK_NAME = ".desk-journal.lock"
 ID = re.compile(r"[0-9a-f]{32}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
 class Verdicts:
-    """By id: what was sent, and what of it the relay confirmed but its log has not shown yet."""
+    """By id: sent without an answer; confirmed by the relay; of those, not yet seen in its log."""
 
     sent: dict[str, str] = field(default_factory=dict)
+    confirmed: dict[str, str] = field(default_factory=dict)
     awaited: dict[str, str] = field(default_factory=dict)
 
 
@@ -73,9 +74,9 @@ class Journal:
             raise Corrupt(f"{submission_id}: the relay has exchanged this submission.")
 
     def forget(self, submission_id: str) -> None:
-        """Remember nothing of a submission whose copies were destroyed."""
-        for memory in (self.envelopes, self.sealed, self.opened):
-            memory.pop(submission_id, None)
+        """Remember no copy of a submission. Its digest stays: it can't come again as another."""
+        self.sealed.pop(submission_id, None)
+        self.opened.pop(submission_id, None)
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,12 @@ def _parse(fields: dict[str, Any]) -> Journal:
     """Return the journal in `fields`; a ValueError or TypeError where something is amiss."""
     verdicts = Verdicts(**fields["verdicts"])
     by_id = [fields[name] for name in ("envelopes", "sealed", "opened")]
-    for memory in (*by_id, verdicts.sent, verdicts.awaited):
+    for memory in (*by_id, verdicts.sent, verdicts.confirmed, verdicts.awaited):
         if not all(map(ID.fullmatch, memory)):
             raise ValueError("not an id")
     digests = [*fields["envelopes"].values(), fields["log_hash"]]
     digests += [digest for folders in fields["opened"].values() for digest in folders.values()]
-    if not all(map(_DIGEST.fullmatch, digests)):
+    if not all(map(DIGEST.fullmatch, digests)):
         raise ValueError("not a digest")
     for path in (path for paths in fields["sealed"].values() for path in paths):
         Path(path)
@@ -146,6 +147,11 @@ def replace_file(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def place_of(path: Path) -> str:
+    """Return one spelling of where `path` lies; a link at its end is not followed."""
+    return str(path.parent.resolve() / path.name)
 
 
 def make_private(folder: Path) -> None:

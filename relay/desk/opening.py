@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.desk.copies import part_of, sweep_parts
-from relay.desk.journal import ID, JournalFile, make_private, replace_file
+from relay.desk.journal import ID, JournalFile, make_private, place_of, replace_file
 from relay.errors import (
     Corrupt,
     NothingThere,
@@ -37,6 +37,7 @@ class Opened:
     error: RelayError | None = None
     is_new: bool = False
     was_dirty: bool = False  # the relay let through what it should have cleaned
+    was_pulled_here: bool = True  # else nothing shows that the relay ever announced it
 
 
 def find_envelopes(sources: Sequence[Path]) -> list[Path]:
@@ -58,7 +59,7 @@ def find_envelopes(sources: Sequence[Path]) -> list[Path]:
     return found
 
 
-def prepare_folder(to: Path, *, force: bool) -> None:
+def prepare_folder(to: Path, journal_file: JournalFile, *, force: bool) -> None:
     """Make `to`, private to its owner, and clear what an `open` that was killed left in it.
 
     Raises:
@@ -67,7 +68,8 @@ def prepare_folder(to: Path, *, force: bool) -> None:
     make_private(to)
     if not force and to.stat().st_mode & 0o077:
         raise UnsafePlace(f"{to}: others on this computer can read it. Run: chmod 700 {to}")
-    sweep_parts(to)
+    with journal_file.update():  # another `open` writes only while it holds the journal
+        sweep_parts(to)
 
 
 async def open_all(
@@ -97,9 +99,10 @@ async def _open_one(
 ) -> Opened:
     untrusted_file = _read_envelope(source)
     digest = hashlib.sha256(untrusted_file).hexdigest()
+    pulled = {known: name for name, known in journal_file.read().envelopes.items()}
     # The name of the file may come from anybody; the folder's name is made here.
-    name = source.stem if ID.fullmatch(source.stem) else digest[:32]
-    if journal_file.read().envelopes.get(name, digest) != digest:
+    name = source.stem if ID.fullmatch(source.stem) else pulled.get(digest, digest[:32])
+    if name in pulled.values() and pulled.get(digest) != name:
         raise Corrupt("Not the envelope that the relay announced: exchanged or damaged.")
     submission, untrusted_photo = open_envelope(untrusted_file, identities)
     quality, was_dirty = _claimed_quality(untrusted_photo)
@@ -110,13 +113,21 @@ async def _open_one(
     folder = to / name
     with journal_file.update() as journal:
         folders = journal.opened.setdefault(name, {})
-        if os.path.lexists(folder) and folders.get(str(folder.absolute())) != digest:
+        if os.path.lexists(folder) and folders.get(place_of(folder)) != digest:
             raise RelayError(f"{folder} is in the way, with something else in it. Move it away.")
-        folders[str(folder.absolute())] = digest
-    is_new = not folder.exists()
-    if is_new:
-        _write_folder(folder, {PHOTO_NAME: photo.jpeg, SUBMISSION_NAME: submission.encode()})
-    return Opened(source=source, id=name, folder=folder, is_new=is_new, was_dirty=was_dirty)
+        folders[place_of(folder)] = digest
+    with journal_file.update():
+        is_new = not folder.exists()
+        if is_new:
+            _write_folder(folder, {PHOTO_NAME: photo.jpeg, SUBMISSION_NAME: submission.encode()})
+    return Opened(
+        source=source,
+        id=name,
+        folder=folder,
+        is_new=is_new,
+        was_dirty=was_dirty,
+        was_pulled_here=digest in pulled,
+    )
 
 
 def _read_envelope(source: Path) -> bytes:

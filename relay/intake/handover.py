@@ -10,8 +10,8 @@ from nacl.hash import blake2b
 
 from relay.errors import Corrupt, DeskRefused
 from relay.intake.submit import utc_today
-from relay.queue.chain import Checkpoint, LogEntry
-from relay.queue.store import Handout, SealedQueue
+from relay.queue.chain import Checkpoint
+from relay.queue.store import Handout, LogPage, SealedQueue
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
 from relay.seal.signing import Signer
@@ -143,6 +143,6 @@ class Handover:
         self.staff[colleague].verify(signing.CHECKPOINT, statement, checkpoint.signature)
         await self.queue.keep_checkpoint(replace(checkpoint, signer=colleague))
 
-    async def log_after(self, seq: int) -> list[LogEntry]:
-        """Return up to 1,000 entries of the log after number `seq`."""
-        return await self.queue.entries_after(seq, limit=LOG_PAGE)
+    async def read_log(self, after: int) -> LogPage:
+        """Return up to 1,000 entries of the log after number `after`."""
+        return await self.queue.read_log(after=after, limit=LOG_PAGE)

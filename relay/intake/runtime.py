@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid, NotKept
@@ -78,15 +79,19 @@ def _open_door(config: ServerConfig) -> Campaign | None:
 async def _keep_house(queue: SealedQueue, config: ServerConfig) -> None:
     """Turn the day once a day; between, write cover at fixed intervals. Nothing ends it."""
     while True:
-        try:
-            today = utc_today()
-            if await queue.last_turned() != today:
-                await queue.turn_day(
-                    today=today, retain_days=config.retain_days, lease_days=config.lease_days
-                )
-            await queue.write_cover()
-        except NotKept:
-            events.error(_CANT_WRITE)
-        except Exception as error:  # noqa: BLE001 - housekeeping must not die unseen
-            report(error)
+        for work in (partial(_turn_day, queue, config), queue.write_cover):
+            try:
+                await work()
+            except NotKept:
+                events.error(_CANT_WRITE)
+            except Exception as error:  # noqa: BLE001 - housekeeping must not die unseen
+                report(error)
         await asyncio.sleep(config.cover_write_s)
+
+
+async def _turn_day(queue: SealedQueue, config: ServerConfig) -> None:
+    today = utc_today()
+    if await queue.last_turned() != today:
+        await queue.turn_day(
+            today=today, retain_days=config.retain_days, lease_days=config.lease_days
+        )

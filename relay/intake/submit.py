@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from relay.errors import Busy, Closed, QueueFull, TextTooLong
+from relay.errors import Busy, Closed, NotKept, QueueFull, TextTooLong
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys, digest_content
 from relay.scrub.supervisor import Scrubber
@@ -111,11 +111,15 @@ class Intake:
         """Return where a photo could be taken in now.
 
         Raises:
-            Closed: no valid recipient. QueueFull: the queue is full.
+            Closed: no valid recipient, or no answer from the queue. QueueFull: the queue is full.
         """
         if self.campaign is None:
             raise Closed
-        if await self.queue.is_full():
+        try:
+            is_full = await self.queue.is_full()
+        except NotKept as error:
+            raise Closed from error
+        if is_full:
             raise QueueFull
 
     async def look_up(self, receipt: str) -> Standing | None:

@@ -43,6 +43,7 @@ PRAGMAS = {
     "journal_size_limit": 0,  # the write-ahead log keeps nothing after a checkpoint
 }
 _COVER_BYTES = 64
+_CHECKPOINT_MS = 250  # a reader is not waited for: everybody else would wait too
 _IS_READ = "relay_is_read"
 
 
@@ -71,6 +72,15 @@ class Handout:
     leases: tuple[Lease, ...]
     gone: tuple[bytes, ...]
     take_down: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogPage:
+    """A piece of the log: the head before the oldest entry kept, who vouched last, entries."""
+
+    base: Head
+    checkpoint: Checkpoint | None
+    entries: tuple[LogEntry, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,18 +290,17 @@ class SealedQueue:
             await self.checkpoint()
         return True
 
-    async def entries_after(self, seq: int, *, limit: int) -> list[LogEntry]:
-        """Return at most `limit` entries of the log after number `seq`, in order."""
-        query = select(log).where(log.c.seq > seq).order_by(log.c.seq).limit(limit)
+    async def read_log(self, *, after: int, limit: int) -> LogPage:
+        """Return at most `limit` entries of the log after number `after`, in order."""
+        query = select(log).where(log.c.seq > after).order_by(log.c.seq).limit(limit)
         async with self._begin(is_read=True) as connection:
-            return [LogEntry(**row) for row in (await connection.execute(query)).mappings()]
-
-    async def base_and_checkpoint(self) -> tuple[Head, Checkpoint | None]:
-        """Return the head before the oldest entry kept, and what a colleague last vouched for."""
-        async with self._begin(is_read=True) as connection:
+            rows = (await connection.execute(query)).mappings()
             fields = await _read_marker(connection, "checkpoint")
-            checkpoint = None if fields is None else Checkpoint.from_json(fields)
-            return await _base(connection), checkpoint
+            return LogPage(
+                base=await _base(connection),
+                checkpoint=None if fields is None else Checkpoint.from_json(fields),
+                entries=tuple(LogEntry(**row) for row in rows),
+            )
 
     async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint whose signature was checked.
@@ -303,6 +312,9 @@ class SealedQueue:
         async with self._begin() as connection:
             if (await connection.execute(at)).scalar_one_or_none() != checkpoint.head.hash:
                 raise Corrupt("The checkpoint is not of this log.")
+            newest = await _read_marker(connection, "checkpoint")
+            if newest is not None and head_from_json(newest).seq >= checkpoint.head.seq:
+                return
             await _write_marker(connection, "checkpoint", checkpoint.to_json())
 
     # -- the relay's own housekeeping ----------------------------------------------------------
@@ -326,9 +338,10 @@ class SealedQueue:
             forgotten = await _forget(connection, today, retain_days)
             await _destroy_unheld(connection)
             await _truncate_log(connection, today, retain_days)
-        await self._outside_transaction("VACUUM")
-        if not await self.checkpoint():
+        if not await self.checkpoint():  # a VACUUM would fill the disk with a log nobody can empty
             raise NotKept("Another program reads the queue. What was destroyed is still in it.")
+        await self._outside_transaction("VACUUM")
+        await self.checkpoint()
         async with self._begin() as connection:
             await _write_marker(connection, "turned", {"day": today.isoformat()})
         return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
@@ -353,7 +366,11 @@ class SealedQueue:
 
         Returns False where another program reads the database: the next cover write tries again.
         """
-        rows = await self._outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            await self._outside_transaction(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
+            rows = await self._outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            await self._outside_transaction(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
         return bool(rows[0][0] == 0)
 
     async def _outside_transaction(self, statement: str) -> list[Any]:

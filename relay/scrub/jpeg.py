@@ -57,7 +57,6 @@ _SOF0, _DHT, _DQT, _SOS = 0xC0, 0xC4, 0xDB, 0xDA
 EOI = 0xD9
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SIZE_AT = len(_SOI + _JFIF) + 2 * 69 + 5  # where SOF0 gives height and width
-_FIRST_DIVISOR_AT = len(_SOI + _JFIF) + 5
 _STRAY_MARKER = re.compile(rb"\xff[^\x00]")
 _MAX_QUALITY = 100
 

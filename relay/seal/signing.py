@@ -16,7 +16,6 @@ from relay.seal import bech32
 _PUBLIC_PREFIX = "relaysigner"
 _SECRET_PREFIX = "relay-signer-secret-"  # noqa: S105 - a prefix, not a secret
 _KEY_BYTES = 32
-_SIGNATURE_BYTES = 64
 REQUEST = b"poster-relay/v1/desk-request\n"
 VERDICT = b"poster-relay/v1/verdict\n"
 CHECKPOINT = b"poster-relay/v1/checkpoint\n"

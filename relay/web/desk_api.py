@@ -109,14 +109,13 @@ class DeskApi:
             raise DeskRefused from None
         if not 0 <= after < _MOST_ENTRIES:
             raise DeskRefused
-        entries = await self._handover.log_after(after)
-        base, checkpoint = await self._handover.queue.base_and_checkpoint()
+        page = await self._handover.read_log(after)
         return _json(
             {
                 "campaign": self._handover.campaign,
-                "base": {"seq": base.seq, "hash": base.hash.hex()},
-                "checkpoint": checkpoint.to_json() if checkpoint else None,
-                "entries": [entry.to_json() for entry in entries],
+                "base": {"seq": page.base.seq, "hash": page.base.hash.hex()},
+                "checkpoint": page.checkpoint.to_json() if page.checkpoint else None,
+                "entries": [entry.to_json() for entry in page.entries],
             }
         )
 

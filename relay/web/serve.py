@@ -21,7 +21,7 @@ _LINGER_S = 30.0  # read on after a refusal, so that the page arrives instead of
 _KEEPALIVE_S = 75.0
 _BACKLOG = 512
 _FIRST_REQUEST_S = 30.0  # a connection that has asked for nothing by then is closed
-MAX_CONNECTIONS = 1000  # on each listener; beyond it, the one that has been idle longest is closed
+MAX_CONNECTIONS = 1000  # on each listener; beyond it, the oldest that asks for nothing is closed
 
 
 class _Silent(logging.Logger):

@@ -8,7 +8,6 @@ from aiohttp import web
 
 from relay.errors import (
     CantLook,
-    Closed,
     CrossSite,
     DayUnreadable,
     FormExpired,
@@ -61,8 +60,6 @@ class SubmitterPages:
         language = _language(request)
         try:
             await self.intake.require_open()
-        except NotKept:
-            return self._closed(Closed(), language)
         except RelayError as error:
             return self._closed(error, language)
         return self._form(language, fields=_FRESH, error=None, status=200)

@@ -65,7 +65,7 @@ def test_pull_writes_one_sealed_file_for_each_and_then_says_nothing_new(
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     again = service.desk("pull", "--to", "sealed")
     assert (again.code, again.out) == (10, "")
-    assert "Nothing new" in again.err
+    assert "No new submission" in again.err
 
 
 def test_a_pull_that_was_cut_short_is_repeated_by_calling_it_again(
@@ -160,9 +160,10 @@ def test_open_again_elsewhere_works_and_in_place_changes_nothing(
     service.desk("open", "sealed", "--to", "opened")
     photo = home(service) / "opened" / ids[0] / "photo.jpg"
     photo.write_bytes(b"edited by hand")
-    again = service.desk("open", "sealed", "--to", "opened")
-    assert again.code == 0
-    assert "left as it is" in again.err
+    for spelling in ("opened", "demo/../opened", str(home(service) / "opened")):
+        again = service.desk("open", "sealed", "--to", spelling)
+        assert again.code == 0
+        assert "left as it is" in again.err
     assert photo.read_bytes() == b"edited by hand"
     assert service.desk("open", "sealed", "--to", "elsewhere").code == 0
 
@@ -455,6 +456,28 @@ def test_a_swapped_file_is_not_opened_under_anothers_name(
     assert sorted(p.name for p in (home(service) / "opened").iterdir()) == [ids[0], ids[2]]
 
 
+def test_a_renamed_envelope_is_known_by_its_content(service: Service, dirty: bytes) -> None:
+    receipt = service.send(dirty).receipt
+    (name,) = service.desk("pull", "--to", "sealed", "--json").json["fetched"]  # type: ignore[misc]
+    (home(service) / "sealed" / f"{name}.age").rename(home(service) / "renamed.age")
+    assert service.desk("open", "renamed.age", "--to", "opened").code == 0
+    assert [folder.name for folder in (home(service) / "opened").iterdir()] == [name]
+    service.post_receipt("withdraw", receipt)
+    service.desk("pull", "--to", "sealed")
+    assert not list((home(service) / "opened").iterdir())
+
+
+def test_an_envelope_from_elsewhere_is_opened_with_a_warning(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    assert "nothing shows" not in service.desk("open", "sealed", "--to", "opened").err
+    (service.folder / "desk-journal.json").unlink()
+    warned = service.desk("open", "sealed", "--to", "elsewhere")
+    assert warned.code == 0
+    assert f"{len(ids)} not pulled by this desk" in warned.err
+
+
 def test_a_folder_in_the_way_is_not_taken_for_an_opened_one(
     pulled: tuple[Service, list[str]],
 ) -> None:
@@ -500,7 +523,7 @@ def test_commands_at_the_same_time_do_not_lose_what_the_other_remembers(
     ]
     assert [process.wait() for process in running] == [0, 0, 0]
     journal = json.loads((service.folder / "desk-journal.json").read_text())
-    assert set(journal["verdicts"]["sent"]) == set(ids[:2])
+    assert set(journal["verdicts"]["confirmed"]) == set(ids[:2])
     assert set(journal["opened"]) == set(ids)
 
 

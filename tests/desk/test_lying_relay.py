@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.desk.audit import audit
+from relay.desk.audit import audit, remember
 from relay.desk.decide import decide, make_decision
 from relay.desk.journal import JournalFile
 from relay.desk.pull import pull
@@ -84,9 +84,35 @@ async def test_an_exchanged_submission_is_not_taken(relay: Any, desk: JournalFil
     relay.handout["leases"][0]["envelope"] = digest(b"other")
     relay.envelopes[ONE] = b"other"
     pulled = await pull(relay, desk, to)
-    assert "exchanged" in pulled.failed[ONE]
+    assert "exchanged" in pulled.failed[ONE].message
     assert (to / f"{ONE}.age").read_bytes() == b"first"
     assert desk.read().envelopes[ONE] == digest(b"first")
+
+
+async def test_gone_does_not_make_room_for_another(relay: Any, desk: JournalFile) -> None:
+    to = desk.folder / "sealed"
+    await pull(relay, desk, to)
+    waiting = [{"id": ONE, "envelope": digest(b"other")}]
+    relay.handout |= {"gone": [ONE], "leases": waiting}
+    with pytest.raises(Corrupt, match="waits and that it is gone"):
+        await pull(relay, desk, to)
+    relay.handout |= {"leases": []}
+    await pull(relay, desk, to)
+    relay.handout |= {"gone": [], "leases": waiting}
+    relay.envelopes[ONE] = b"other"
+    assert "exchanged" in (await pull(relay, desk, to)).failed[ONE].message
+
+
+async def test_a_release_without_an_answer_does_not_keep_what_was_taken_back(
+    relay: Any, desk: JournalFile
+) -> None:
+    to = desk.folder / "sealed"
+    await pull(relay, desk, to)
+    relay.verdict = RelayUnreachable()
+    with pytest.raises(RelayUnreachable):
+        await decide(relay, desk, ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+    relay.handout |= {"gone": [ONE], "leases": []}
+    assert (await pull(relay, desk, to)).destroyed == [ONE]
 
 
 async def test_one_that_fails_does_not_keep_back_the_others(relay: Any, desk: JournalFile) -> None:
@@ -116,6 +142,7 @@ async def test_gone_destroys_nothing_that_was_released(relay: Any, desk: Journal
     relay.handout |= {"gone": [ONE, TWO], "take_down": [ONE], "leases": []}
     pulled = await pull(relay, desk, to)
     assert pulled.destroyed == [TWO]
+    assert pulled.disputed == [ONE]
     assert pulled.take_down == [ONE]
     assert [file.name for file in to.iterdir()] == [f"{ONE}.age"]
 
@@ -260,8 +287,9 @@ def vouched(who: SigningIdentity, log: dict[str, Any]) -> dict[str, Any]:
 
 async def verify(relay: Any, desk: JournalFile, log: dict[str, Any]) -> None:
     relay.log = log
+    checked = await audit(relay, desk.read(), ME, KNOWN)
     with desk.update() as journal:
-        await audit(relay, journal, ME, KNOWN)
+        remember(journal, checked)
 
 
 async def test_an_honest_log_is_accepted_and_vouched_for(relay: Any, desk: JournalFile) -> None:
@@ -347,8 +375,8 @@ async def test_a_log_of_another_form_is_refused(relay: Any, desk: JournalFile, b
         relay.log |= broken
     else:
         relay.log = {"entries": broken}
-    with desk.update() as journal, pytest.raises(Corrupt):
-        await audit(relay, journal, ME, KNOWN)
+    with pytest.raises(Corrupt):
+        await audit(relay, desk.read(), ME, KNOWN)
 
 
 # -- the journal ----------------------------------------------------------------------------------
@@ -363,7 +391,7 @@ async def test_a_log_of_another_form_is_refused(relay: Any, desk: JournalFile, b
         {"opened": {ONE: ["x"]}},
         {"sealed": {ONE: [7]}},
         {"verdicts": None},
-        {"verdicts": {"sent": {}, "awaited": None}},
+        {"verdicts": {"sent": {}, "confirmed": {}, "awaited": None}},
         {"log_hash": "zz"},
         {"log_seq": None},
         {"campaign": None},
