@@ -1,7 +1,7 @@
 """The submitter's pages: form, receipt, status, withdrawal."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -22,6 +22,7 @@ from relay.errors import (
 )
 from relay.intake.events import report
 from relay.intake.submit import POSTERS, Intake, Upload
+from relay.queue.store import Standing
 from relay.receipt import grouped, read_receipt
 from relay.web.pages import FALLBACK, LANGUAGES, REASONS, REMOVALS, SENTENCES, Pages
 from relay.web.upload import Budget, Form, Limits, read_form
@@ -94,29 +95,37 @@ class SubmitterPages:
 
     async def show_standing(self, request: web.Request) -> web.Response:
         """Show where a submission stands."""
-        language = _language(request)
-        try:
-            receipt = await self._read_receipt(request)
-        except SubmissionRefused as error:
-            return self._mistyped(error, language)
-        try:
-            standing = await self.intake.look_up(receipt)
-        except NotKept as error:
-            raise CantLook from error
-        return self._standing(standing, receipt, language, missing_status=404)
+        return await self._answer_receipt(request, self.intake.look_up, missing_status=404)
 
     async def withdraw(self, request: web.Request) -> web.Response:
         """Take a submission back: one press, answered at once."""
+        return await self._answer_receipt(request, self.intake.withdraw, missing_status=200)
+
+    async def _answer_receipt(
+        self,
+        request: web.Request,
+        ask: Callable[[str], Awaitable[Standing | None]],
+        *,
+        missing_status: int,
+    ) -> web.Response:
         language = _language(request)
         try:
             receipt = await self._read_receipt(request)
         except SubmissionRefused as error:
             return self._mistyped(error, language)
         try:
-            standing = await self.intake.withdraw(receipt)
+            standing = await ask(receipt)
         except NotKept as error:
             raise CantLook from error
-        return self._standing(standing, receipt, language, missing_status=200)
+        return self.pages.render(
+            "standing.html",
+            language=language,
+            standing=standing,
+            receipt=receipt,
+            sentences=SENTENCES,
+            reasons=REASONS,
+            status=missing_status if standing is None else 200,
+        )
 
     async def _read_receipt(self, request: web.Request) -> str:
         _require_same_site(request)
@@ -154,19 +163,6 @@ class SubmitterPages:
     def _mistyped(self, error: RelayError, language: str) -> web.Response:
         return self.pages.render(
             "receipt.html", language=language, error=error, status=error.http_status
-        )
-
-    def _standing(
-        self, standing: object, receipt: str, language: str, *, missing_status: int
-    ) -> web.Response:
-        return self.pages.render(
-            "standing.html",
-            language=language,
-            standing=standing,
-            receipt=receipt,
-            sentences=SENTENCES,
-            reasons=REASONS,
-            status=missing_status if standing is None else 200,
         )
 
 
