@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -122,7 +123,8 @@ async def _listen(stack: AsyncExitStack, app: web.Application, listen: str) -> N
     try:
         server = await loop.create_server(connection, host, port, backlog=_BACKLOG)
     except OSError as error:
-        raise ConfigInvalid(f"{listen}: {error.strerror}") from error
+        why = os.strerror(error.errno) if error.errno else error.strerror
+        raise ConfigInvalid(f"can't listen on {listen}: {why}. Choose another address.") from error
     stack.callback(server.close)
 
 
