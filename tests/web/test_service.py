@@ -288,7 +288,10 @@ def test_two_at_once_with_the_same_content_are_one(service: Service, dirty: byte
     assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
 
 
-def test_silent_connections_do_not_keep_anybody_out(service: Service, dirty: bytes) -> None:
+def test_silent_connections_do_not_keep_anybody_out(start_service: Starter, dirty: bytes) -> None:
+    """With descriptors for little more than the connections that are allowed."""
+    few = MAX_CONNECTIONS + 90
+    service = start_service(wrapper=["prlimit", f"--nofile={few}:{few}"])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with contextlib.ExitStack() as stack:
