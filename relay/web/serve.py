@@ -43,8 +43,7 @@ class _Connection(web.RequestHandler):
         others = self._manager.connections if self._manager is not None else []
         super().connection_made(transport)
         if len(others) >= MAX_CONNECTIONS:
-            idle = (other for other in others if other._current_request is None)  # noqa: SLF001 - aiohttp says it nowhere else
-            _abort(next(idle, self))
+            _abort(next((other for other in others if _is_idle(other)), self))
         self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
 
     def _close_if_silent(self) -> None:
@@ -68,6 +67,13 @@ class _Connection(web.RequestHandler):
             response.headers["Allow"] = ", ".join(METHODS)
         response.force_close()
         return response
+
+
+def _is_idle(connection: web.RequestHandler) -> bool:
+    transport = connection.transport
+    if transport is None or transport.is_closing():
+        return False  # it has been told to go, and others of the same moment need room too
+    return connection._current_request is None  # noqa: SLF001 - aiohttp says it nowhere else
 
 
 def _abort(connection: web.RequestHandler) -> None:
