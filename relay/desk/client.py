@@ -1,7 +1,6 @@
 """Signed requests to the relay's desk API."""
 
 import json
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -55,12 +54,7 @@ class DeskClient:
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close it."""
         await self._session.close()
 

@@ -106,12 +106,18 @@ class JournalFile:
         Raises:
             Corrupt: it can't be read. Where the body raises, nothing is written.
         """
-        lock = os.open(self.folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self.lock():
             journal = self.read()
             yield journal
             replace_file(self.folder / FILE_NAME, json.dumps(asdict(journal), indent=1).encode())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other command of this desk from writing meanwhile."""
+        lock = os.open(self.folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(lock)
 

@@ -68,7 +68,7 @@ def prepare_folder(to: Path, journal_file: JournalFile, *, force: bool) -> None:
     make_private(to)
     if not force and to.stat().st_mode & 0o077:
         raise UnsafePlace(f"{to}: others on this computer can read it. Run: chmod 700 {to}")
-    with journal_file.update():  # another `open` writes only while it holds the journal
+    with journal_file.lock():  # another `open` writes only while it holds this
         sweep_parts(to)
 
 
@@ -116,7 +116,7 @@ async def _open_one(
         if os.path.lexists(folder) and folders.get(place_of(folder)) != digest:
             raise RelayError(f"{folder} is in the way, with something else in it. Move it away.")
         folders[place_of(folder)] = digest
-    with journal_file.update():
+    with journal_file.lock():
         is_new = not folder.exists()
         if is_new:
             _write_folder(folder, {PHOTO_NAME: photo.jpeg, SUBMISSION_NAME: submission.encode()})

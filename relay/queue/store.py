@@ -165,8 +165,7 @@ class SealedQueue:
             known = await _one(connection, submission.c.receipt_hash == receipt_hash)
             if known is not None:
                 return known.state not in (*GONE, State.RETURNED)
-            held = select(func.count()).where(submission.c.state.in_(HELD))
-            if (await connection.execute(held)).scalar_one() >= self._max_queued:
+            if await _count_held(connection) >= self._max_queued:
                 raise QueueFull
             row = {
                 "id": secrets.token_bytes(16),
@@ -183,8 +182,7 @@ class SealedQueue:
     async def is_full(self) -> bool:
         """Whether the next submission would be refused."""
         async with self._begin(is_read=True) as connection:
-            held = select(func.count()).where(submission.c.state.in_(HELD))
-            return bool((await connection.execute(held)).scalar_one() >= self._max_queued)
+            return await _count_held(connection) >= self._max_queued
 
     async def find(self, receipt_hash: bytes) -> Standing | None:
         """Return where the submission of this receipt stands; None: unknown, withdrawn, expired."""
@@ -340,7 +338,8 @@ class SealedQueue:
             await _truncate_log(connection, today, retain_days)
         if not await self.checkpoint():  # a VACUUM would fill the disk with a log nobody can empty
             raise NotKept("Another program reads the queue. What was destroyed is still in it.")
-        await self._outside_transaction("VACUUM")
+        async with self._outside_transaction() as driver:
+            await driver.execute_fetchall("VACUUM")
         await self.checkpoint()
         async with self._begin() as connection:
             await _write_marker(connection, "turned", {"day": today.isoformat()})
@@ -366,25 +365,25 @@ class SealedQueue:
 
         Returns False where another program reads the database: the next cover write tries again.
         """
-        try:
-            await self._outside_transaction(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
-            rows = await self._outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            await self._outside_transaction(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
-        return bool(rows[0][0] == 0)
+        async with self._outside_transaction() as driver:
+            await driver.execute_fetchall(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
+            try:
+                rows = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:  # before anybody else has the connection
+                await driver.execute_fetchall(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
+        return bool(next(iter(rows))[0] == 0)
 
-    async def _outside_transaction(self, statement: str) -> list[Any]:
+    @asynccontextmanager
+    async def _outside_transaction(self) -> AsyncIterator[Any]:
+        """Yield aiosqlite's own connection; what runs on it when we are cancelled is ended."""
         try:
             async with self._engine.connect() as connection:
-                driver = (await connection.get_raw_connection()).driver_connection
+                driver: Any = (await connection.get_raw_connection()).driver_connection
                 try:
-                    cursor = await driver.execute(statement)  # type: ignore[union-attr]
+                    yield driver
                 except asyncio.CancelledError:
-                    await driver.interrupt()  # type: ignore[union-attr]
+                    await driver.interrupt()
                     raise
-                rows = list(await cursor.fetchall())
-                await cursor.close()
-                return rows
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise NotKept from error
 
@@ -410,6 +409,11 @@ async def _all(connection: AsyncConnection, where: ColumnElement[bool]) -> Seque
 async def _one(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
     query = select(submission).where(where)
     return (await connection.execute(query)).one_or_none()
+
+
+async def _count_held(connection: AsyncConnection) -> int:
+    held = select(func.count()).where(submission.c.state.in_(HELD))
+    return (await connection.execute(held)).scalar_one()
 
 
 async def _change(connection: AsyncConnection, submission_id: bytes, change: Any) -> None:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from relay.errors import Busy, PhotoDamaged, PhotoTooComplex, PhotoUnsupported, ScrubFailed
@@ -40,10 +39,10 @@ class ScrubbedPhoto:
 class Scrubber:
     """Owns the box. `async with Scrubber(…) as scrubber`: started on entry, gone on exit."""
 
-    def __init__(self, *, max_jpeg_bytes: int, parallel: int | None = None) -> None:
+    def __init__(self, *, max_jpeg_bytes: int) -> None:
         """Prepare a box whose pictures have at most `max_jpeg_bytes`."""
         self._max_jpeg_bytes = max_jpeg_bytes
-        self._slots = asyncio.Semaphore(parallel or os.cpu_count() or 1)
+        self._slots = asyncio.Semaphore(os.cpu_count() or 1)
         self._starting = asyncio.Lock()
         self._box: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -53,12 +52,7 @@ class Scrubber:
         await self._start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """End the box and whatever it still works on."""
         await self._stop()
 

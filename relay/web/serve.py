@@ -81,18 +81,13 @@ def _abort(connection: web.RequestHandler) -> None:
         connection.transport.abort()
 
 
-async def serve(
-    config: ServerConfig,
-    *,
-    on_ready: Callable[[], None],
-    stop: asyncio.Event | None = None,
-) -> None:
-    """Serve both listeners until SIGTERM, SIGINT or `stop`; call `on_ready` once they answer.
+async def serve(config: ServerConfig, *, on_ready: Callable[[], None]) -> None:
+    """Serve both listeners until SIGTERM or SIGINT; call `on_ready` once they answer.
 
     Raises:
         ConfigInvalid: a file or an address can't be used.
     """
-    stop = stop or asyncio.Event()
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_forget_exception)
     for number in (signal.SIGTERM, signal.SIGINT):
