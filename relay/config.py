@@ -59,6 +59,10 @@ class ServerConfig:
     same_day_pull: bool = False
     # Seconds between two cover writes.
     cover_write_s: int = 60
+    # Take HEIC too, in a box of its own: one more decoder that is often attacked.
+    heic: bool = False
+    # Protections that this machine lacks and the operator accepts to be without, by name.
+    accept_missing: tuple[str, ...] = ()
     # A throwaway campaign: the form's listener serves the desk's API too.
     demo: bool = False
 
@@ -101,6 +105,8 @@ class DeskConfig:
     passphrase_file: Path | None = None
     # The colleagues whose signatures in the log count, one signer a line; oneself always does.
     staff: Path | None = None
+    # Protections of the box that this laptop lacks and that are accepted to be missing, by name.
+    accept_missing: tuple[str, ...] = ()
     # The folder of the file: what the desk remembers lies beside it.
     folder: Path = field(default=Path())
 
@@ -166,6 +172,10 @@ def _load(kind: type[_T], path: Path) -> _T:
 
 
 def _read(path: Path, setting: "dataclasses.Field[Any]", value: object) -> object:
+    if setting.type == tuple[str, ...] and isinstance(value, list):
+        if all(isinstance(name, str) for name in value):
+            return tuple(value)
+        raise ConfigInvalid(f"{path}: {setting.name} is a list of names")
     is_path = setting.type in (Path, Path | None)
     wanted = str if is_path else setting.type
     if type(value) is not wanted:

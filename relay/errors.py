@@ -40,7 +40,7 @@ class PhotoMissing(SubmissionRefused):
 class PhotoUnsupported(SubmissionRefused):
     message = "We can't read this kind of file."
     hint = (
-        "Send a photo as JPEG, PNG or WebP. On an iPhone: Settings, Camera, Formats, "
+        "Send a photo as JPEG, PNG, WebP or AVIF. On an iPhone: Settings, Camera, Formats, "
         "Most Compatible, then take the photo again. On Android: open the photo, take a "
         "screenshot of it and send the screenshot. Not a video, not a document."
     )
@@ -167,6 +167,13 @@ class ConfigInvalid(RelayError):
     """A configuration or key file can't be used as it stands; the message names it."""
 
     exit_code = 2
+
+
+class HeicUnsafe(ConfigInvalid):
+    message = (
+        "heic = true needs pillow-heif with libheif 1.23.7 or newer: older ones are known to be "
+        "vulnerable. Install a newer pillow-heif, or set heic = false."
+    )
 
 
 class NothingThere(RelayError):

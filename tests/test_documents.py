@@ -94,6 +94,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
         if setting.default is dataclasses.MISSING
         else str(setting.default).lower()
         if isinstance(setting.default, bool)
+        else str(list(setting.default))
+        if isinstance(setting.default, tuple)
         else str(setting.default)
         for setting in dataclasses.fields(ServerConfig)
     }
@@ -102,7 +104,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 def test_every_dependency_is_named_and_locked_with_hashes() -> None:
     text = (ROOT / "docs/dependencies.md").read_text().lower()
-    for lock in ("desk", "server", "test"):
+    for lock in ("desk", "server", "test", "fuzz"):
         locked = (ROOT / f"deploy/lock/{lock}.txt").read_text()
         names = re.findall(r"^([a-z0-9_.-]+)==", locked, re.MULTILINE)
         assert names

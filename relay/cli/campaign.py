@@ -1,13 +1,16 @@
 """Lay out a campaign's folder: configuration, keys, and for a demo a whole staff of one."""
 
+import json
 import secrets
 import shutil
 from pathlib import Path
 
+from relay import memory
 from relay.cli.keys import IDENTITY_NAME, SIGNER_NAME, make_keys
 from relay.config import check_campaign
 from relay.errors import ConfigInvalid
 from relay.receipt import ServiceKeys
+from relay.scrub.wire import Layer
 from relay.seal.files import write_secret
 
 CONFIG_NAME = "relay.toml"
@@ -25,13 +28,17 @@ _DEMO = """\
 demo = true
 same_day_pull = true
 max_queued = 5000
+# A demo runs on any machine; what the machine lacks is said when it starts.
+accept_missing = {accepted}
 """
 _DESK = """\
 relay = "http://{listen}"
 signer = "{signer}"
 identity = "{identity}"
 passphrase_file = "passphrase"
+accept_missing = {accepted}
 """
+_WALLS = [layer.word for layer in Layer]
 _RECIPIENTS = "# One recipient a line (age1pq1…), as printed by: relay keys generate\n"
 _STAFF = "# One signer a line (relaysigner1…), as printed by: relay keys generate\n"
 
@@ -54,7 +61,7 @@ def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) ->
         recipients, staff = _RECIPIENTS, _STAFF
         config = _CONFIG.format(campaign=campaign, listen=listen)
         if is_demo:
-            config += _DEMO
+            config += _DEMO.format(accepted=json.dumps([*_WALLS, memory.NAME]))
             recipient, signer = _make_demo_desk(draft, listen)
             recipients += recipient + "\n"
             staff += signer + "\n"
@@ -84,7 +91,9 @@ def write_desk(folder: Path, listen: str) -> None:
     path = folder / DESK_NAME
     if path.is_file() and f'relay = "http://{listen}"\n' in path.read_text("utf-8"):
         return
-    text = _DESK.format(listen=listen, signer=SIGNER_NAME, identity=IDENTITY_NAME)
+    text = _DESK.format(
+        listen=listen, signer=SIGNER_NAME, identity=IDENTITY_NAME, accepted=json.dumps(_WALLS)
+    )
     draft = path.with_suffix(".new")
     draft.write_text(text, "utf-8")
     draft.replace(path)

@@ -128,7 +128,9 @@ def _open(arguments: argparse.Namespace) -> int:
 
     async def run() -> list[Opened]:
         outcomes = []
-        async for outcome in open_all(envelopes, identities, arguments.to, journal_file):
+        async for outcome in open_all(
+            envelopes, identities, arguments.to, journal_file, config.accept_missing
+        ):
             if not arguments.json:
                 _print_opened(outcome)
             outcomes.append(outcome)

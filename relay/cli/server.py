@@ -5,7 +5,6 @@ The server's packages are imported where a command runs, so that a desk does wit
 
 import argparse
 import asyncio
-import ctypes
 import dataclasses
 import logging
 import resource
@@ -14,12 +13,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from relay import memory
 from relay.cli.campaign import CONFIG_NAME, DESK_NAME, make_campaign, write_desk
 from relay.cli.printing import result, result_json, say
 from relay.config import ServerConfig, split_listen
 from relay.errors import ConfigInvalid, NotKept, RelayError
 
-_PR_SET_DUMPABLE = 4  # Source: linux/prctl.h
 _DEFAULT_LISTEN = "127.0.0.1:8080"
 
 
@@ -38,6 +37,11 @@ def add_commands(commands: Any) -> None:
     demo.add_argument("--dir", type=Path, default=Path("demo"), help="default: demo")
     demo.add_argument("--listen", help=f"default: {_DEFAULT_LISTEN}")
     demo.set_defaults(run=_demo)
+
+    check = commands.add_parser("check", help="say how far this machine protects a relay")
+    check.add_argument("--config", type=Path, required=True, help="relay.toml")
+    check.add_argument("--json", action="store_true")
+    check.set_defaults(run=_check)
 
     purge = commands.add_parser("purge", help="destroy what is older than retain_days")
     purge.add_argument("--config", type=Path, required=True, help="relay.toml")
@@ -85,20 +89,30 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _run(config: ServerConfig, words: list[str]) -> int:
+    memory.overwrite_freed()
     from relay.web.serve import serve  # noqa: PLC0415 - a desk has no server packages
 
+    if not memory.is_freed_overwritten():
+        _accept_memory(config)
     _set_limits()
     _log_events()
     asyncio.run(serve(config, on_ready=lambda: say("\n".join(words))))
     return 0
 
 
+def _accept_memory(config: ServerConfig) -> None:
+    if memory.NAME not in config.accept_missing:
+        raise ConfigInvalid(
+            "freed memory is not overwritten on this machine: that needs glibc. To go on with less "
+            f"protection (docs/operator.md), add {memory.NAME!r} to accept_missing"
+        )
+    say("relay: accepted to be missing: memory")
+
+
 def _set_limits() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    memory.forbid_dumps()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a descriptor
-    if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise ConfigInvalid("this system can't forbid core dumps")
 
 
 def _log_events() -> None:
@@ -111,6 +125,24 @@ def _log_events() -> None:
     events.addHandler(handler)
     events.setLevel(logging.INFO)
     events.propagate = False
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from relay.intake.check import State, check  # noqa: PLC0415 - a desk has no server packages
+
+    config = ServerConfig.load(arguments.config)
+    memory.overwrite_freed()
+    findings = asyncio.run(check(config))
+    refused = [finding.name for finding in findings if finding.state is State.REFUSED]
+    if arguments.json:
+        result_json({"serves": not refused, "findings": [vars(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            result(f"{finding.state:<9} {finding.name:<12} {finding.words}")
+        if refused:
+            say(f"relay serve refuses to start here, because of: {', '.join(refused)}.")
+            say("docs/operator.md says what each is for, and how to go without (accept_missing).")
+    return 1 if refused else 0
 
 
 def _purge(arguments: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from relay.errors import (
     UnsafePlace,
 )
 from relay.scrub import jpeg
-from relay.scrub.supervisor import Scrubber
+from relay.scrub.supervisor import Scrubber, accept
 from relay.scrub.wire import QUALITY
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, open_envelope
 from relay.seal.keys import Identity
@@ -77,9 +77,15 @@ async def open_all(
     identities: Sequence[Identity],
     to: Path,
     journal_file: JournalFile,
+    accept_missing: Sequence[str] = (),
 ) -> AsyncIterator[Opened]:
-    """Open each envelope into `to/<id>/`, yielding as it goes. One that fails leaves no file."""
-    async with Scrubber(max_jpeg_bytes=_MAX_JPEG_BYTES) as scrubber:
+    """Open each envelope into `to/<id>/`, yielding as it goes. One that fails leaves no file.
+
+    accept_missing: walls of the box that this laptop may lack, by name.
+    """
+    async with Scrubber(
+        max_jpeg_bytes=_MAX_JPEG_BYTES, accepted=accept(accept_missing)
+    ) as scrubber:
         for source in envelopes:
             try:
                 yield await _open_one(source, identities, to, journal_file, scrubber)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from relay import memory
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid, NotKept
 from relay.intake.events import events, report
@@ -13,7 +14,7 @@ from relay.intake.handover import Handover, NonceBook
 from relay.intake.submit import Campaign, Intake, utc_today
 from relay.queue.store import SealedQueue
 from relay.receipt import ServiceKeys
-from relay.scrub.supervisor import Scrubber
+from relay.scrub.supervisor import Scrubber, accept
 from relay.seal.envelope import photo_budget
 from relay.seal.files import check_primitives, load_recipients, load_staff
 
@@ -40,8 +41,10 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
     staff = load_staff(config.staff)
     async with (
         SealedQueue.open(config.database, max_queued=config.max_queued) as queue,
-        Scrubber(max_jpeg_bytes=photo_budget(config.envelope_bytes)) as scrubber,
+        make_scrubber(config) as scrubber,
     ):
+        if scrubber.missing:
+            events.warning("accepted to be missing: %s", ", ".join(scrubber.missing))
         intake = Intake(campaign=_open_door(config), keys=keys, queue=queue, scrubber=scrubber)
         handover = Handover(
             campaign=config.campaign,
@@ -57,6 +60,15 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
             housekeeping.cancel()
             with suppress(asyncio.CancelledError):
                 await housekeeping
+
+
+def make_scrubber(config: ServerConfig) -> Scrubber:
+    """Return the box that a configuration asks for, not started yet."""
+    return Scrubber(
+        max_jpeg_bytes=photo_budget(config.envelope_bytes),
+        accepted=accept(name for name in config.accept_missing if name != memory.NAME),
+        heic=config.heic,
+    )
 
 
 def _open_door(config: ServerConfig) -> Campaign | None:

@@ -1,116 +1,197 @@
-"""The box: one warm process that forks a child for each photo.
+"""The box: one warm process that forks a child for each photo, behind walls that nothing leaves.
 
-Run as `python -I -m relay.scrub.box`. Standard input is the control socket. Each message on it
-carries the socket of one job; a child reads one photo from that socket, answers with numbers and
+Run as `python -I -m relay.scrub.box [heic]`. Standard input is the control socket. Each message on
+it carries the socket of one job; a child reads one photo from that socket, answers with numbers and
 one JPEG, and is gone. Persistent workers would be faster by milliseconds, and a decoder's
 uninitialised memory would then show one submitter's pixels in another's picture.
 """
 
-import ctypes
-import io
+import gc
 import os
-import resource
 import signal
 import socket
 import sys
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
-from PIL import Image
+from relay.errors import HeicUnsafe
+from relay.scrub import confine, heic, pixels
+from relay.scrub.pixels import redraw
+from relay.scrub.wire import (
+    ANSWER,
+    HEIC,
+    JOB,
+    MAX_UPLOAD_BYTES,
+    NO_LAYERS,
+    QUALITY,
+    READY,
+    REQUEST,
+    Layer,
+    Start,
+)
 
-from relay.scrub.pixels import FORMATS, redraw
-from relay.scrub.wire import ANSWER, JOB, MAX_UPLOAD_BYTES, QUALITY, READY, REQUEST
-
-CPU_S = 10
-WALL_S = 30
-ADDRESS_SPACE_BYTES = 1 << 30
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38  # Source: linux/prctl.h
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 18
+_WORKS, _ESCAPED = b"w", b"!"
 
 
 def main() -> None:
-    """Warm up, say so, then fork for each job until the control socket closes."""
-    for option, value in (
-        (_PR_SET_PDEATHSIG, signal.SIGKILL),
-        (_PR_SET_DUMPABLE, 0),
-        (_PR_SET_NO_NEW_PRIVS, 1),
-    ):
-        _prctl(option, value)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Put up the walls, say which stand, then fork for each job until the control socket closes."""
+    is_heic = sys.argv[1:] == [HEIC]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
-    _warm_up()
+    warnings.simplefilter("ignore")  # showing one would look up its line of source, in a file
+    confine.forbid_dumps()
+    was_root = os.getuid() == 0
+    is_alone = confine.leave_namespaces()
+    if is_alone and os.fork() != 0:  # process 1 of the new namespace does the work
+        os.close(0)
+        os.wait()
+        return
     with socket.socket(fileno=os.dup(0)) as control:
-        control.sendall(READY)
-        box = os.getpid()
+        try:
+            samples = _warm_up(is_heic=is_heic)
+        except HeicUnsafe:
+            control.sendall(READY.pack(Start.HEIC_UNSAFE, NO_LAYERS))
+            return
+        layers = _put_up_walls(is_alone=is_alone, was_root=was_root)
+        box = Box(layers=layers, is_heic=is_heic, samples=samples)
+        control.sendall(READY.pack(Start.WARM, box.try_out()))
+        signal.signal(signal.SIGCHLD, _reap)
+        box.serve(control)
+
+
+def _warm_up(*, is_heic: bool) -> list[bytes]:
+    """Load everything that a child uses, for it can open no file. Returns a picture of each kind.
+
+    Raises:
+        HeicUnsafe: no decoder of HEIC, or one that must not be used.
+    """
+    samples = pixels.warm_up()
+    if is_heic:
+        samples.append(heic.load())
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection would copy the pages that a child shares with us
+    return samples
+
+
+def _put_up_walls(*, is_alone: bool, was_root: bool) -> Layer:
+    layers = NO_LAYERS
+    walls: list[tuple[Layer, Callable[[], object]]] = [
+        (Layer.USER, partial(confine.drop_rights, was_root=was_root)),
+        (Layer.LANDLOCK, confine.landlock),
+    ]
+    if is_alone:
+        walls.insert(0, (Layer.NAMESPACES, confine.empty_root))
+    for layer, put_up in walls:
+        with suppress(OSError):
+            put_up()
+            layers |= layer
+    confine.forbid_dumps()  # a change of user takes it back
+    return layers
+
+
+def _reap(*_: object) -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+class Box:
+    """The warm process, and what it does to each of its children."""
+
+    def __init__(self, *, layers: Layer, is_heic: bool, samples: Sequence[bytes]) -> None:
+        """Know which walls stand; take the filter of system calls along where there is one."""
+        self.layers = layers
+        self._samples = samples
+        self._is_heic = is_heic
+        self._filter: confine.Filter | None = None
+        with suppress(OSError):
+            self._filter = confine.Filter(threads=is_heic)
+
+    def serve(self, control: socket.socket) -> None:
+        """Fork for each job until the control socket closes."""
         while True:
             message, descriptors, _, _ = socket.recv_fds(control, len(JOB), 1)
             if message != JOB or len(descriptors) != 1:
                 return
             if os.fork() == 0:
-                try:
-                    control.close()
-                    os.close(0)
-                    _confine(box)
-                    _work(socket.socket(fileno=descriptors[0]))
-                finally:
-                    os._exit(0)
+                control.close()
+                self.run_child(descriptors[0], _work)
             os.close(descriptors[0])
 
+    def run_child(self, job: int, work: Callable[[], None]) -> None:
+        """Put the last walls around this process, do `work`, end."""
+        try:
+            os.dup2(job, confine.JOB)
+            os.closerange(confine.JOB + 1, job + 1)
+            confine.limit(threads=self._is_heic)
+            if self._filter is not None:
+                self._filter.put_on()
+            work()
+        finally:
+            os._exit(0)
 
-def _prctl(option: int, value: int) -> None:
-    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
-        sys.exit("prctl failed")
+    def try_out(self) -> Layer:
+        """Return the walls that stand: a child redraws a picture, then does what it may not.
+
+        Raises:
+            OSError: no picture can be redrawn here at all.
+        """
+        for chosen in (self._filter, None):
+            self._filter = chosen
+            said, status = self._try_child()
+            if said == _WORKS and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSYS:
+                return self.layers | Layer.SECCOMP
+            if said == _WORKS + _ESCAPED:
+                return self.layers
+        raise OSError("the box can't redraw a picture")
+
+    def _try_child(self) -> tuple[bytes, int]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            child = os.fork()
+            if child == 0:
+                self.run_child(theirs.fileno(), self._attempt)
+            _, status = os.waitpid(child, 0)
+            theirs.close()
+            return ours.recv(2), status
+
+    def _attempt(self) -> None:
+        if all(redraw(sample, max_bytes=1 << 20, quality=QUALITY).jpeg for sample in self._samples):
+            os.write(confine.JOB, _WORKS)
+        os.getppid()
+        os.write(confine.JOB, _ESCAPED)
 
 
-def _warm_up() -> None:
-    """Load every decoder and the encoder now: a child can open no file."""
-    for name in FORMATS:
-        file = io.BytesIO()
-        Image.new("RGB", (16, 16)).save(file, name)
-        redraw(file.getvalue(), max_bytes=1 << 20, quality=QUALITY)
-
-
-def _confine(box: int) -> None:
-    signal.alarm(WALL_S)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a fork does not inherit it
-    if os.getppid() != box:
-        os._exit(0)
-    for limit, value in (
-        (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
-        (resource.RLIMIT_CPU, CPU_S),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
-
-
-def _work(job: socket.socket) -> None:
-    max_bytes, quality, length = REQUEST.unpack(_receive(job, REQUEST.size))
+def _work() -> None:
+    max_bytes, quality, length = REQUEST.unpack(_receive(REQUEST.size))
     if length > MAX_UPLOAD_BYTES:
         return
-    redrawn = redraw(_receive(job, length), max_bytes=max_bytes, quality=quality)
-    job.sendall(
-        ANSWER.pack(
-            redrawn.code,
-            redrawn.width_px,
-            redrawn.height_px,
-            redrawn.quality,
-            redrawn.removed,
-            len(redrawn.jpeg),
-        )
-        + redrawn.jpeg
+    redrawn = redraw(_receive(length), max_bytes=max_bytes, quality=quality)
+    answer = ANSWER.pack(
+        redrawn.code,
+        redrawn.width_px,
+        redrawn.height_px,
+        redrawn.quality,
+        redrawn.removed,
+        len(redrawn.jpeg),
     )
+    unsent = memoryview(answer + redrawn.jpeg)
+    while unsent:
+        unsent = unsent[os.write(confine.JOB, unsent) :]
 
 
-def _receive(job: socket.socket, length: int) -> bytes:
-    received = bytearray()
-    while len(received) < length:
-        chunk = job.recv(min(_CHUNK_BYTES, length - len(received)))
+def _receive(length: int) -> bytes:
+    chunks = []
+    while length:
+        chunk = os.read(confine.JOB, min(_CHUNK_BYTES, length))
         if not chunk:
             os._exit(0)
-        received += chunk
-    return bytes(received)
+        chunks.append(chunk)
+        length -= len(chunk)
+    return b"".join(chunks)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,12 @@ Source: ITU-T T.81 (markers; Annex K.1 and K.3, tables), JFIF 1.01, and the scal
 quality that libjpeg introduced.
 """
 
-import re
 import struct
-from collections.abc import Iterator
 
 import piexif
 
 from relay.errors import ScrubFailed
-from relay.scrub.wire import LONG_SIDE_PX
+from relay.scrub.canonical import SIZES
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
@@ -54,10 +52,7 @@ _HUFFMAN = (
 _COMPONENTS_420 = bytes.fromhex("03 012200 021101 031101")
 _SCAN = bytes.fromhex("03 0100 0211 0311 003f00")
 _SOF0, _DHT, _DQT, _SOS = 0xC0, 0xC4, 0xDB, 0xDA
-EOI = 0xD9
-_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SIZE_AT = len(_SOI + _JFIF) + 2 * 69 + 5  # where SOF0 gives height and width
-_STRAY_MARKER = re.compile(rb"\xff[^\x00]")
 _MAX_QUALITY = 100
 
 
@@ -85,49 +80,35 @@ def expected_head(width_px: int, height_px: int, quality: int) -> bytes:
     )
 
 
-def check(untrusted_jpeg: bytes) -> tuple[int, int, int]:
+def check(untrusted_jpeg: bytes, quality: int | None = None) -> tuple[int, int, int]:
     """Return width, height (px) and quality of a JPEG that holds a picture and nothing else.
 
+    quality: the only one to accept, where it is known.
+
     Raises:
-        ScrubFailed: anything differs from what our encoder writes. There is no fallback.
+        ScrubFailed: anything differs from what our encoder writes, or the size is not canonical.
+            There is no fallback.
     """
     try:
         height_px, width_px = struct.unpack_from("!HH", untrusted_jpeg, _SIZE_AT)
     except struct.error:
         raise ScrubFailed from None
-    if not (0 < width_px <= LONG_SIDE_PX and 0 < height_px <= LONG_SIDE_PX):
+    if (width_px, height_px) not in SIZES:
         raise ScrubFailed
-    for quality in range(_MAX_QUALITY, 0, -1):
-        head = expected_head(width_px, height_px, quality)
+    for candidate in range(_MAX_QUALITY, 0, -1) if quality is None else (quality,):
+        head = expected_head(width_px, height_px, candidate)
         if untrusted_jpeg.startswith(head):
             break
     else:
         raise ScrubFailed
-    if not untrusted_jpeg.endswith(_EOI):
+    stop = len(untrusted_jpeg) - len(_EOI)
+    if stop < len(head) or not untrusted_jpeg.endswith(_EOI):
         raise ScrubFailed
-    if _STRAY_MARKER.search(untrusted_jpeg, len(head), len(untrusted_jpeg) - len(_EOI)):
+    # In entropy-coded bytes each FF is followed by a 00.
+    if untrusted_jpeg.count(b"\xff", len(head), stop) != untrusted_jpeg.count(
+        b"\xff\x00", len(head), stop
+    ):
         raise ScrubFailed
     if any(piexif.load(untrusted_jpeg).values()):
         raise ScrubFailed
-    return width_px, height_px, quality
-
-
-def count_scans(untrusted_jpeg: bytes) -> int:
-    """Return how many scans a decoder would go through."""
-    return sum(marker == _SOS for marker, _, _ in walk(untrusted_jpeg))
-
-
-def walk(untrusted_jpeg: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and stop of each segment, length included, up to the end of image.
-
-    What lies between segments, entropy-coded bytes among it, is passed over as a decoder does.
-    """
-    position = 2
-    while match := _NEXT_MARKER.search(untrusted_jpeg, position):
-        marker, start = match.group()[1], match.end()
-        if marker == EOI:
-            yield marker, start, start
-            return
-        length = int.from_bytes(untrusted_jpeg[start : start + 2], "big")
-        yield marker, start, start + length
-        position = start + max(length, 2)
+    return width_px, height_px, candidate

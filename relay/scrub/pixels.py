@@ -1,28 +1,32 @@
-"""Decode, turn upright, redraw, encode. Runs inside the box only.
+"""Decode, redraw at a canonical size, turn upright, encode. Runs inside the box only.
 
-Nothing of the input goes on but pixels: the picture is rebuilt from its raw bytes, so no `info`
-that a saver might write back exists any more.
+Nothing of the input goes on but pixels: what was decoded is drawn on a canvas that was made here
+and never saw the file, so no `info` that a saver might write back exists any more.
 """
 
 import io
-import warnings
+import re
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from relay.scrub import jpeg
+from relay.scrub import canonical, colour
+from relay.scrub.canonical import Plan, Size
+from relay.scrub.containers import MOST_PARTS, Part, count_scans, count_stray_bytes, find_parts
+from relay.scrub.formats import Kind, kind_of
 from relay.scrub.removed import find_removed
-from relay.scrub.wire import LONG_SIDE_PX, Code, Removed
+from relay.scrub.wire import LONG_SIDE_PX, QUALITY, Code, Removed
 
-FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 64_000_000
 # A progressive photo has 10 scans, each a pass over all its pixels; a file of 244 kB can ask for
 # thousands and burn seconds of CPU.
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_000_000_000
+MAX_STRAY_BYTES = 1 << 16  # before the first scan; Pillow passes over them one by one
 _QUALITY_STEP = 5
 _LOWEST_QUALITY = 30
-_SMALLER_SIDES_PX = (1280, 1024, 800, 640)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,9 +38,33 @@ _UPRIGHT = {
 }  # Source: Exif 2.32, tag 0x0112
 _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255)
-_ALPHA_MODES = {"RGBA", "RGBa", "LA", "La", "PA"}
+_SPATIAL_EXTENTS = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)  # Source: ISO/IEC 23008-12 6.5.3
+_META_BYTES = 1 << 18
+_DRAFT_FACTORS = (8, 4, 2)
+# Factors by which Pillow widens grey of fewer bits, by its name for the pixels in the file.
+_WIDENED = {"L;2": 85, "L;4": 17, "L": 1}
+_OPAQUE = 255
 
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # above it Pillow warns, and a warning is an error below
+
+class _JpegFile(JpegImagePlugin.JpegImageFile):
+    """The first picture of a JPEG, multi-picture files included."""
+
+    def _read_dpi_from_exif(self) -> None:
+        """Do nothing: it is of no use here, and it raises where EXIF is damaged."""
+
+
+Opener = Callable[[io.BytesIO], Image.Image]
+# The one decoder of each kind. `heic.load` adds the one that is missing.
+OPENERS: dict[Kind, Opener] = {
+    Kind.JPEG: _JpegFile,
+    Kind.PNG: PngImagePlugin.PngImageFile,
+    Kind.WEBP: WebPImagePlugin.WebPImageFile,
+    Kind.AVIF: AvifImagePlugin.AvifImageFile,
+}
+
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the box can start no thread
+# Above twice its value the WebP plug-in refuses before it makes room for a canvas.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,44 +79,94 @@ class Redrawn:
     removed: Removed = Removed.NOTHING
 
 
+class _TooComplexError(Exception):
+    pass
+
+
 def redraw(untrusted_photo: bytes, *, max_bytes: int, quality: int) -> Redrawn:
-    """Return the picture as a baseline JPEG of at most `max_bytes`, long side at most 1600 px."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _redraw(untrusted_photo, max_bytes, quality)
-    except UnidentifiedImageError:
+    """Return the picture as a baseline JPEG of at most `max_bytes` in one of `canonical.SIZES`."""
+    kind = kind_of(untrusted_photo)
+    if kind not in OPENERS:
         return Redrawn(code=Code.UNSUPPORTED)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
+    try:
+        return _redraw(untrusted_photo, kind, max_bytes, quality)
+    except (_TooComplexError, Image.DecompressionBombError, MemoryError):
         return Redrawn(code=Code.TOO_COMPLEX)
     except Exception:  # noqa: BLE001 - whatever a decoder raises, the file is at fault
         return Redrawn(code=Code.DAMAGED)
 
 
-def _redraw(untrusted_photo: bytes, max_bytes: int, quality: int) -> Redrawn:
-    picture = Image.open(io.BytesIO(untrusted_photo), formats=FORMATS)
-    width, height = picture.size
-    is_jpeg = picture.format == "JPEG"
-    scans = jpeg.count_scans(untrusted_photo) if is_jpeg else 1
-    if scans > MAX_SCANS or scans * width * height > MAX_SCANNED_PIXELS:
-        return Redrawn(code=Code.TOO_COMPLEX)
-    removed = find_removed(untrusted_photo, picture)
+def warm_up() -> list[bytes]:
+    """Load and run every decoder, the encoder and the tables now: the box can open no file later.
+
+    Returns a small picture of each kind.
+
+    Raises:
+        RuntimeError: this installation can't redraw one of the kinds.
+    """
+    for space in colour.Space:
+        colour.table(space)
+    exif = Image.Exif()
+    exif[_ORIENTATION_TAG] = 6
+    samples = []
+    for kind, mode, options in (
+        ("JPEG", "RGB", {"exif": exif, "icc_profile": b"Display P3"}),
+        ("JPEG", "CMYK", {"progressive": True}),
+        ("PNG", "RGBA", {"exif": exif}),
+        ("PNG", "I;16", {}),
+        ("WEBP", "RGBA", {"exif": exif}),
+        ("AVIF", "RGBA", {"exif": exif, "speed": 10, "max_threads": 1}),
+    ):
+        file = io.BytesIO()
+        Image.new(mode, (16, 16)).save(file, kind, **options)
+        if redraw(file.getvalue(), max_bytes=1 << 20, quality=QUALITY).code != Code.CLEAN:
+            raise RuntimeError(kind)
+        samples.append(file.getvalue())
+    if redraw(b"\xff\xd8\xff", max_bytes=0, quality=QUALITY).code != Code.DAMAGED:
+        raise RuntimeError
+    return samples
+
+
+def _redraw(untrusted_photo: bytes, kind: Kind, max_bytes: int, quality: int) -> Redrawn:
+    parts = _find_parts(untrusted_photo, kind)
+    picture = OPENERS[kind](io.BytesIO(untrusted_photo))
+    _check_size(picture.size, count_scans(parts) if kind is Kind.JPEG else 1)
+    removed = find_removed(untrusted_photo, kind, picture, parts)
+    space = colour.space_of(picture.info.get("icc_profile") or b"", untrusted_photo)
+    if kind is Kind.JPEG:
+        _draft(picture)
+    visible, is_hiding = _show(picture)
+    canvas = _draw(visible, canonical.plan(*picture.size), space)
     orientation = _read_orientation(picture)
-    if is_jpeg:
-        factor = next(k for k in (8, 4, 2, 1) if max(width, height) // k >= LONG_SIDE_PX or k == 1)
-        picture.draft(picture.mode, (max(1, width // factor), max(1, height // factor)))
-    upright = _shrink(_flatten(picture), LONG_SIDE_PX)
     if orientation in _UPRIGHT:
-        upright = upright.transpose(_UPRIGHT[orientation])
-    encoded, fresh, used = _encode_to_fit(upright, max_bytes, quality)
+        canvas = canvas.transpose(_UPRIGHT[orientation])
+    encoded, size, used = _encode_to_fit(canvas, max_bytes, quality)
     return Redrawn(
         code=Code.CLEAN,
         jpeg=encoded,
-        width_px=fresh.width,
-        height_px=fresh.height,
+        width_px=size[0],
+        height_px=size[1],
         quality=used,
-        removed=removed,
+        removed=removed | (Removed.HIDDEN_PIXELS if is_hiding else Removed.NOTHING),
     )
+
+
+def _find_parts(untrusted_photo: bytes, kind: Kind) -> list[Part]:
+    """Return the parts of the file. Refuse what keeps a plug-in busy before it tells a size."""
+    parts = find_parts(untrusted_photo, kind)
+    stray_bytes = count_stray_bytes(parts) if kind is Kind.JPEG else 0
+    if len(parts) == MOST_PARTS or stray_bytes > MAX_STRAY_BYTES:
+        raise _TooComplexError
+    if kind in {Kind.AVIF, Kind.HEIC}:
+        for match in _SPATIAL_EXTENTS.finditer(untrusted_photo, 0, _META_BYTES):
+            _check_size(struct.unpack("!II", match[1]), 1)
+    return parts
+
+
+def _check_size(size: Size, scans: int) -> None:
+    pixels = size[0] * size[1]
+    if pixels > MAX_PIXELS or scans > MAX_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
+        raise _TooComplexError
 
 
 def _read_orientation(picture: Image.Image) -> int:
@@ -98,39 +176,83 @@ def _read_orientation(picture: Image.Image) -> int:
         return 1
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
-    """Return 8-bit RGB; what was transparent is white, whatever colour lay beneath."""
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        return picture.convert("I").point(lambda value: value * (1 / 257)).convert("RGB")
-    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
-        layered = picture.convert("RGBA")
-        white = Image.new("RGB", layered.size, _WHITE)
-        white.paste(layered, mask=layered.getchannel("A"))
-        return white
-    return picture.convert("RGB")
-
-
-def _shrink(picture: Image.Image, long_side_px: int) -> Image.Image:
+def _draft(picture: Image.Image) -> None:
+    """Let the JPEG decoder shrink by a whole factor, to no less than the long side that leaves."""
     width, height = picture.size
-    scale = long_side_px / max(width, height)
-    if scale >= 1:
-        return picture
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return picture.resize(size, Image.Resampling.HAMMING)
+    for factor in _DRAFT_FACTORS:
+        if max(width, height) // factor >= LONG_SIDE_PX:
+            picture.draft(None, (width // factor or 1, height // factor or 1))
+            return
 
 
-def _encode_to_fit(
-    picture: Image.Image, max_bytes: int, quality: int
-) -> tuple[bytes, Image.Image, int]:
-    """Lower the quality, then the size, until it fits. Returns JPEG, picture, quality."""
-    for side_px in (LONG_SIDE_PX, *_SMALLER_SIDES_PX):
-        smaller = _shrink(picture, side_px)
-        fresh = Image.frombytes("RGB", smaller.size, smaller.tobytes())
+def _show(picture: Image.Image) -> tuple[Image.Image, bool]:
+    """Decode to 8-bit L, RGB, RGBA or CMYK; say whether anything in it is transparent."""
+    _load(picture)
+    if picture.mode == "I;16":
+        picture = _narrow(picture)
+    elif "transparency" in picture.info or picture.mode in ("LA", "PA", "RGBa"):
+        picture = picture.convert("RGBA")
+    elif picture.mode in ("1", "P"):
+        picture = picture.convert("RGB")
+    if "A" not in picture.mode:
+        return picture, False
+    is_hiding = picture.getchannel("A").getextrema() != (_OPAQUE, _OPAQUE)
+    return picture.convert("RGBA" if is_hiding else "RGB"), is_hiding
+
+
+def _load(picture: Image.Image) -> None:
+    """Decode, and bring the colour of a PNG that means "transparent" to the depth of its pixels.
+
+    Pillow compares it with pixels that it has widened or narrowed to 8 bits.
+    """
+    key = picture.info.get("transparency")
+    raw = picture.tile[0].args if isinstance(picture, PngImagePlugin.PngImageFile) else ""
+    picture.load()
+    if isinstance(key, int) and raw in _WIDENED:
+        picture.info["transparency"] = key * _WIDENED[raw] & 0xFF
+    elif isinstance(key, tuple):
+        shift = 8 if raw == "RGB;16B" else 0
+        picture.info["transparency"] = tuple(value >> shift & 0xFF for value in key)
+
+
+def _narrow(picture: Image.Image) -> Image.Image:
+    """Return 16-bit grey as L, or as LA where one grey means "transparent"."""
+    wide = picture.convert("I")
+    grey = wide.point([round(value / 257) for value in range(1 << 16)], "L")
+    key = picture.info.get("transparency")
+    if key is None:
+        return grey
+    alpha = wide.point([_OPAQUE * (value != key) for value in range(1 << 16)], "L")
+    return Image.merge("LA", (grey, alpha))
+
+
+def _draw(visible: Image.Image, plan: Plan, space: colour.Space | None) -> Image.Image:
+    """Return a white canvas with the picture on it; what was transparent stays white.
+
+    Shrinking goes first: it is cheaper, and Pillow weighs colours by their alpha as it shrinks.
+    """
+    drawn = visible.resize(plan.drawn, Image.Resampling.HAMMING, plan.box)
+    mask = drawn.getchannel("A") if drawn.mode == "RGBA" else None
+    if drawn.mode != "RGB":
+        drawn = drawn.convert("RGB")
+    if space:
+        drawn = colour.to_srgb(drawn, space)
+    is_covered = plan.drawn == plan.canvas and mask is None
+    canvas = Image.new("RGB", plan.canvas, None if is_covered else _WHITE)  # filling takes time
+    corner = ((canvas.width - drawn.width) // 2, (canvas.height - drawn.height) // 2)
+    canvas.paste(drawn, corner, mask)
+    return canvas
+
+
+def _encode_to_fit(canvas: Image.Image, max_bytes: int, quality: int) -> tuple[bytes, Size, int]:
+    """Lower the quality, then the size, until it fits. Returns JPEG, size, quality."""
+    for size in (canvas.size, *canonical.smaller(canvas.size)):
+        fresh = canvas if size == canvas.size else canvas.resize(size, Image.Resampling.HAMMING)
         for lower in range(quality, min(quality, _LOWEST_QUALITY) - 1, -_QUALITY_STEP):
             encoded = _encode(fresh, lower)
             if len(encoded) <= max_bytes:
-                return encoded, fresh, lower
-    raise MemoryError
+                return encoded, size, lower
+    raise _TooComplexError
 
 
 def _encode(fresh: Image.Image, quality: int) -> bytes:

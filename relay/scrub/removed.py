@@ -2,130 +2,250 @@
 
 This is for the submitter's eyes: what it overlooks is removed all the same, since nothing but
 pixels goes on.
+Source: JFIF 1.02; CIPA DC-007 (MPF); C2PA 2.1 section 11; PNG (W3C) section 11; RFC 9649;
+ISO/IEC 23008-12.
 """
 
-import re
-from collections.abc import Callable
+import zlib
+from typing import assert_never
 
-from PIL import ExifTags, Image
+from PIL import Image
 
-from relay.scrub.jpeg import EOI, walk
+from relay.scrub import blocks
+from relay.scrub.containers import EOI, Part, find_boxes
+from relay.scrub.formats import Kind
 from relay.scrub.wire import Removed
 
-_TIME_TAGS = {0x0132, 0x9003, 0x9004, 0xC71B}
-_DEVICE_TAGS = {0x010F, 0x0110, 0x0131, 0x927C, 0xA433, 0xA434}
-_SERIAL_TAGS = {0xA431, 0xA435, 0xC62F, 0xA420}
-_COMMENT_TAGS = {0x010E, 0x013B, 0x8298, 0x9286, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F}
-_XMP_WORDS = {
-    Removed.POSITION: re.compile(rb"GPSL|photoshop:City|Iptc4xmpCore:Location"),
-    Removed.TIME: re.compile(rb"CreateDate|ModifyDate|DateCreated"),
-    Removed.DEVICE: re.compile(rb"tiff:Model|tiff:Make|CreatorTool"),
-    Removed.SERIAL_NUMBER: re.compile(rb"SerialNumber|DocumentID|InstanceID"),
-    Removed.THUMBNAIL: re.compile(rb"xmp:Thumbnails|xmpGImg"),
-    Removed.EDIT_HISTORY: re.compile(rb"xmpMM:History|DerivedFrom|photoshop:History"),
-    Removed.COMMENT: re.compile(rb"dc:description|dc:title|dc:creator|UserComment"),
+_APP0, _APP1, _APP2, _APP11, _APP13, _APP14 = (
+    b"%c" % at for at in (0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE)
+)
+_NAMELESS = {b"%c" % at for at in (*range(0xE0, 0xF0), 0xFE)}
+_JFIF_BYTES, _ADOBE_BYTES = 14, 12
+_COMMON_DENSITIES = {b"\0\0\1\0\1", b"\1\0\x48\0\x48", b"\1\0\x60\0\x60"}
+_XMP, _EXTENDED_XMP = b"http://ns.adobe.com/xap/", b"http://ns.adobe.com/xmp/extension/\0"
+_EXTENDED_XMP_HEAD_BYTES = len(_EXTENDED_XMP) + 40  # a digest, a length, an offset
+_CHUNKS = {
+    b"iCCP": Removed.COLOUR_PROFILE,
+    b"tIME": Removed.TIME,
+    b"pHYs": Removed.DEVICE,
+    b"caBX": Removed.CONTENT_CREDENTIALS,
+    b"fdAT": Removed.SECOND_PICTURE,
+    **dict.fromkeys(
+        (
+            *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"cICP"),
+            *(b"sBIT", b"bKGD", b"hIST", b"acTL", b"fcTL"),
+        ),
+        Removed.NOTHING,
+    ),
 }
-_INFO_KEYS = {"icc_profile": Removed.COLOUR_PROFILE}
-_ALPHA_MODES = {"RGBA", "LA", "PA"}
-_COM, _APP0, _APP14 = 0xFE, 0xE0, 0xEE
-_APPS = range(0xE0, 0xF0)
-_EXIF, _ICC, _MPF = b"Exif\0", b"ICC_PROFILE\0", b"MPF\0"
-_XMP, _PHOTOSHOP = b"http://ns.adobe.com/", b"Photoshop "
-_PLAIN_JFIF_BYTES = 16
-_TRAILER_HEAD_BYTES = 4096
+_TEXT_KEYS = {
+    b"Creation Time": Removed.TIME,
+    b"Software": Removed.DEVICE,
+    b"Source": Removed.DEVICE,
+}
+_MOST_TEXT_BYTES = 1 << 20
+_RIFF_CHUNKS = {
+    b"ICCP": Removed.COLOUR_PROFILE,
+    b"C2PA": Removed.CONTENT_CREDENTIALS,
+    **dict.fromkeys((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"), Removed.NOTHING),
+}
+_BOXES = {
+    b"moov": Removed.SECOND_PICTURE,
+    b"mpvd": Removed.VIDEO,
+    **dict.fromkeys((b"ftyp", b"meta", b"mdat"), Removed.NOTHING),
+}
+_C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+_PICTURE_ITEMS = {b"av01", b"hvc1", b"grid", b"iovl", b"iden", b"jpeg", b"tmap"}
 
 
-def find_removed(untrusted_photo: bytes, picture: Image.Image) -> Removed:
-    """Return what was found; a file too damaged to tell gives less, never an error."""
-    if picture.format == "JPEG":
-        return _in_jpeg(untrusted_photo)
-    found = _in_exif(picture.getexif) | _in_xmp(_text(picture.info.get("xmp", b"")))
-    for key, flag in _INFO_KEYS.items():
-        if picture.info.get(key):
-            found |= flag
-    if getattr(picture, "text", None):
-        found |= Removed.COMMENT
-    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
-        found |= Removed.HIDDEN_PIXELS
-    if getattr(picture, "n_frames", 1) > 1:
-        found |= Removed.SECOND_PICTURE
-    return found
-
-
-def _text(value: object) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value) if value else b""  # type: ignore[call-overload]
-
-
-def _in_exif(load: Callable[[], Image.Exif]) -> Removed:
+def find_removed(
+    untrusted_photo: bytes, kind: Kind, picture: Image.Image, parts: list[Part]
+) -> Removed:
+    """Return what was found, but for hidden pixels. Never raises."""
     try:
-        exif = load()
-        tags = set(exif) | set(exif.get_ifd(ExifTags.IFD.Exif))
-        found = Removed.NOTHING
-        for flag, wanted in (
-            (Removed.TIME, _TIME_TAGS),
-            (Removed.DEVICE, _DEVICE_TAGS),
-            (Removed.SERIAL_NUMBER, _SERIAL_TAGS),
-            (Removed.COMMENT, _COMMENT_TAGS),
-        ):
-            if tags & wanted:
-                found |= flag
-        if exif.get_ifd(ExifTags.IFD.GPSInfo):
-            found |= Removed.POSITION
-        if exif.get_ifd(ExifTags.IFD.IFD1):
-            found |= Removed.THUMBNAIL
+        match kind:
+            case Kind.JPEG:
+                return _in_jpeg(untrusted_photo, parts)
+            case Kind.PNG:
+                return _in_png(untrusted_photo, parts)
+            case Kind.WEBP:
+                return _in_webp(untrusted_photo, parts)
+            case Kind.AVIF | Kind.HEIC:
+                return _in_boxes(untrusted_photo, parts) | _in_info(picture)
+            case _:
+                assert_never(kind)
     except Exception:  # noqa: BLE001 - a damaged block must not cost anyone her photo
         return Removed.COMMENT
-    return found
 
 
-def _in_xmp(xmp: bytes) -> Removed:
-    found = Removed.NOTHING
-    for flag, words in _XMP_WORDS.items():
-        if words.search(xmp):
-            found |= flag
-    return found
-
-
-def _in_jpeg(untrusted_jpeg: bytes) -> Removed:
-    found = Removed.NOTHING
-    end = len(untrusted_jpeg)
-    for marker, start, stop in walk(untrusted_jpeg):
-        if marker == EOI:
-            end = stop
-        elif marker == _COM or marker in _APPS:
-            found |= _in_segment(marker, untrusted_jpeg[start + 2 : stop])
-    return found | _in_trailer(untrusted_jpeg[end:])
-
-
-def _in_segment(marker: int, body: bytes) -> Removed:
-    if marker == _APP14 or (marker == _APP0 and len(body) + 2 == _PLAIN_JFIF_BYTES):
+def _in_trailer(untrusted_photo: bytes, start: int) -> Removed:
+    """Look at what follows the picture's own end: second pictures, videos, notes of the camera."""
+    if start >= len(untrusted_photo):
         return Removed.NOTHING
-    if marker == _APP0:
-        return Removed.THUMBNAIL
-    if body.startswith(_EXIF):
-        return _in_exif(lambda: _load_exif(body))
-    if body.startswith(_XMP):
-        return _in_xmp(body) or Removed.EDIT_HISTORY
-    for head, flag in (
-        (_PHOTOSHOP, Removed.EDIT_HISTORY),
-        (_ICC, Removed.COLOUR_PROFILE),
-        (_MPF, Removed.SECOND_PICTURE),
-    ):
-        if body.startswith(head):
-            return flag
-    return Removed.CONTENT_CREDENTIALS if b"c2pa" in body else Removed.COMMENT
-
-
-def _load_exif(body: bytes) -> Image.Exif:
-    exif = Image.Exif()
-    exif.load(body)
-    return exif
-
-
-def _in_trailer(trailer: bytes) -> Removed:
     found = Removed.NOTHING
-    if b"ftyp" in trailer[:_TRAILER_HEAD_BYTES]:
+    if untrusted_photo.find(b"ftyp", start) >= 0:
         found |= Removed.VIDEO
-    if b"\xff\xd8\xff" in trailer:
+    if untrusted_photo.find(b"\xff\xd8\xff", start) >= 0:
         found |= Removed.SECOND_PICTURE
-    return found or (Removed.COMMENT if trailer else Removed.NOTHING)
+    return found or Removed.COMMENT
+
+
+# -- JPEG -----------------------------------------------------------------------------------------
+
+
+def _in_jpeg(untrusted_jpeg: bytes, segments: list[Part]) -> Removed:
+    found, xmp = Removed.NOTHING, b""
+    for marker, start, stop in segments:
+        if marker == EOI:
+            found |= _in_trailer(untrusted_jpeg, stop)
+        elif marker in _NAMELESS:
+            body = untrusted_jpeg[start:stop]
+            if marker == _APP1 and body.startswith((_XMP, _EXTENDED_XMP)):
+                at = _EXTENDED_XMP_HEAD_BYTES if body.startswith(_EXTENDED_XMP) else 0
+                xmp += body[at : at + blocks.MOST_XMP_BYTES - len(xmp)]
+            else:
+                found |= _in_segment(marker, body)
+    return found | blocks.in_xmp(xmp) if xmp else found
+
+
+def _in_segment(marker: bytes, body: bytes) -> Removed:
+    if marker == _APP0:
+        return _in_app0(body)
+    if marker == _APP14 and body.startswith(b"Adobe") and len(body) == _ADOBE_BYTES:
+        return Removed.NOTHING
+    if marker == _APP11 and (b"jumb" in body or b"c2pa" in body):
+        return Removed.CONTENT_CREDENTIALS
+    for app, name, find in (
+        (_APP1, b"Exif\0", blocks.in_exif),
+        (_APP13, b"Photoshop ", blocks.in_photoshop),
+        (_APP2, b"ICC_PROFILE\0", lambda _: Removed.COLOUR_PROFILE),
+        (_APP2, b"MPF\0", lambda _: Removed.SECOND_PICTURE),
+    ):
+        if marker == app and body.startswith(name):
+            return find(body)
+    return Removed.COMMENT
+
+
+def _in_app0(body: bytes) -> Removed:
+    if body.startswith(b"JFXX\0"):
+        return Removed.THUMBNAIL
+    if not body.startswith(b"JFIF\0") or len(body) < _JFIF_BYTES:
+        return Removed.COMMENT
+    found = Removed.NOTHING if body[7:12] in _COMMON_DENSITIES else Removed.DEVICE
+    return found | (Removed.THUMBNAIL if len(body) > _JFIF_BYTES else Removed.NOTHING)
+
+
+# -- PNG ------------------------------------------------------------------------------------------
+
+
+def _in_png(untrusted_png: bytes, chunks: list[Part]) -> Removed:
+    found = Removed.NOTHING
+    for name, start, stop in chunks:
+        if name in {b"tEXt", b"zTXt", b"iTXt"}:
+            found |= _in_text(name, untrusted_png[start:stop])
+        elif name == b"eXIf":
+            found |= blocks.in_exif(untrusted_png[start:stop])
+        else:
+            found |= _CHUNKS.get(name, Removed.COMMENT)
+    return found | _in_trailer(untrusted_png, chunks[-1].stop + 4) if chunks else found
+
+
+def _in_text(name: bytes, body: bytes) -> Removed:
+    key, _, rest = body.partition(b"\0")
+    if key == b"XML:com.adobe.xmp":
+        return blocks.in_xmp(_inflate(rest[2:].split(b"\0", 2)[-1], is_deflated=rest[:1] == b"\1"))
+    if key.startswith(b"Raw profile type "):
+        return _in_raw_profile(_inflate(rest[1:], is_deflated=name == b"zTXt"))
+    if key.startswith(b"date:"):
+        return Removed.TIME
+    return _TEXT_KEYS.get(key, Removed.COMMENT)
+
+
+def _in_raw_profile(text: bytes) -> Removed:
+    """Look into what ImageMagick writes: a line feed, a name, a length, then hexadecimal lines."""
+    lines = text.split(b"\n")
+    try:
+        content = bytes.fromhex(b"".join(lines[3:]).decode("ascii"))
+    except ValueError:
+        return Removed.COMMENT
+    if content.startswith(b"Exif\0"):
+        return blocks.in_exif(content)
+    if b"8BIM" in content:
+        return blocks.in_photoshop(content)
+    return Removed.COLOUR_PROFILE if lines[1:2] in ([b"icc"], [b"icm"]) else blocks.in_xmp(content)
+
+
+def _inflate(content: bytes, *, is_deflated: bool) -> bytes:
+    if not is_deflated:
+        return content
+    try:
+        return zlib.decompressobj().decompress(content, _MOST_TEXT_BYTES)
+    except zlib.error:
+        return b""
+
+
+# -- WebP -----------------------------------------------------------------------------------------
+
+
+def _in_webp(untrusted_webp: bytes, chunks: list[Part]) -> Removed:
+    found = Removed.NOTHING
+    for name, start, stop in chunks:
+        if name == b"EXIF":
+            found |= blocks.in_exif(untrusted_webp[start:stop])
+        elif name == b"XMP ":
+            found |= blocks.in_xmp(untrusted_webp[start:stop])
+        else:
+            found |= _RIFF_CHUNKS.get(name, Removed.COMMENT)
+    if sum(chunk.name == b"ANMF" for chunk in chunks) > 1:
+        found |= Removed.SECOND_PICTURE
+    return found | _in_trailer(untrusted_webp, 8 + int.from_bytes(untrusted_webp[4:8], "little"))
+
+
+# -- AVIF and HEIC --------------------------------------------------------------------------------
+
+
+def _in_boxes(untrusted_photo: bytes, boxes: list[Part]) -> Removed:
+    found = Removed.NOTHING
+    for name, start, stop in boxes:
+        if name == b"meta":
+            found |= _in_items(untrusted_photo, find_boxes(untrusted_photo, start + 4, stop))
+        elif name == b"uuid" and untrusted_photo.startswith(_C2PA_UUID, start):
+            found |= Removed.CONTENT_CREDENTIALS
+        else:
+            found |= _BOXES.get(name, Removed.COMMENT)
+    return found
+
+
+def _in_items(untrusted_photo: bytes, boxes: list[Part]) -> Removed:
+    """Count pictures that neither another one is made of nor lend it their alpha."""
+    found, pictures, parts = Removed.NOTHING, 0, 0
+    for name, start, stop in boxes:
+        if name == b"iinf":
+            for item in find_boxes(untrusted_photo, start + 6, stop):
+                pictures += untrusted_photo[item.start + 8 : item.start + 12] in _PICTURE_ITEMS
+        elif name == b"iref":
+            links = find_boxes(untrusted_photo, start + 4, stop)
+            id_bytes = 4 if untrusted_photo[start : start + 1] == b"\1" else 2
+            parts += sum(_count_parts(untrusted_photo, link, id_bytes) for link in links)
+            if any(link.name == b"thmb" for link in links):
+                found |= Removed.THUMBNAIL
+        elif name in {b"free", b"skip", b"uuid"}:
+            found |= Removed.COMMENT
+    return found | (Removed.SECOND_PICTURE if pictures - parts > 1 else Removed.NOTHING)
+
+
+def _count_parts(untrusted_photo: bytes, link: Part, id_bytes: int) -> int:
+    """Return how many pictures a reference between items explains."""
+    if link.name == b"dimg":
+        count = untrusted_photo[link.start + id_bytes : link.start + id_bytes + 2]
+        return int.from_bytes(count, "big")
+    return link.name in {b"thmb", b"auxl"}
+
+
+def _in_info(picture: Image.Image) -> Removed:
+    """Look at the blocks that the decoder found among the items."""
+    found = Removed.NOTHING
+    for name, find in (("exif", blocks.in_exif), ("xmp", blocks.in_xmp)):
+        if content := picture.info.get(name):
+            found |= find(content)
+    return found | (Removed.COLOUR_PROFILE if picture.info.get("icc_profile") else Removed.NOTHING)

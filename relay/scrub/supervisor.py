@@ -6,17 +6,48 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
-from relay.errors import Busy, PhotoDamaged, PhotoTooComplex, PhotoUnsupported, ScrubFailed
+from relay.errors import (
+    Busy,
+    ConfigInvalid,
+    HeicUnsafe,
+    PhotoDamaged,
+    PhotoTooComplex,
+    PhotoUnsupported,
+    RelayError,
+    ScrubFailed,
+)
 from relay.scrub import jpeg
-from relay.scrub.wire import ANSWER, JOB, QUALITY, READY, REQUEST, Code, Removed
+from relay.scrub.formats import Kind, kind_of
+from relay.scrub.wire import (
+    ALL_LAYERS,
+    ANSWER,
+    HEIC,
+    JOB,
+    NO_LAYERS,
+    QUALITY,
+    READY,
+    REQUEST,
+    Code,
+    Layer,
+    Removed,
+    Start,
+)
 
+_PROGRAM = ("-m", "relay.scrub.box")
 _START_S = 30
 _TURN_S = 30  # whoever waits longer is told to come back
+# For the box alone: large pages, and memory that is kept until the child ends. Page faults are a
+# fifth of its time otherwise.
+_MALLOC = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=268435456:"
+    "glibc.malloc.trim_threshold=1073741824:glibc.malloc.top_pad=33554432"
+)
+_HEIC_MALLOC = "glibc.malloc.arena_max=1"  # its threads would reserve the whole address space
 _JOB_S = 25  # the box's own wall clock is 30 s: whoever waits here is answered first
 _REFUSALS = {
     Code.UNSUPPORTED: PhotoUnsupported,
@@ -37,24 +68,53 @@ class ScrubbedPhoto:
 
 
 class Scrubber:
-    """Owns the box. `async with Scrubber(…) as scrubber`: started on entry, gone on exit."""
+    """Owns the boxes. `async with Scrubber(…) as scrubber`: started on entry, gone on exit."""
 
-    def __init__(self, *, max_jpeg_bytes: int) -> None:
-        """Prepare a box whose pictures have at most `max_jpeg_bytes`."""
+    def __init__(
+        self,
+        *,
+        max_jpeg_bytes: int,
+        accepted: Layer = NO_LAYERS,
+        heic: bool = False,
+    ) -> None:
+        """Prepare a box whose pictures have at most `max_jpeg_bytes`.
+
+        accepted: walls that it may lack. heic: a second box, for HEIC alone.
+        """
         self._max_jpeg_bytes = max_jpeg_bytes
+        self.layers = ALL_LAYERS  # the walls that stand, once it has started
         self._slots = asyncio.Semaphore(os.cpu_count() or 1)
-        self._starting = asyncio.Lock()
-        self._box: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._box = _BoxProcess(accepted=accepted)
+        self._heic_box = _BoxProcess(accepted=accepted, is_heic=True) if heic else None
 
     async def __aenter__(self) -> Self:
-        """Start the box and wait until it is warm."""
-        await self._start()
+        """Start the boxes and wait until they are warm.
+
+        Raises:
+            ConfigInvalid: this machine lacks a wall that nobody accepted to be without, or has no
+                decoder of HEIC that may be used.
+            ScrubFailed: the box does not start.
+        """
+        try:
+            for box in self._boxes():
+                self.layers &= await box.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """End the box and whatever it still works on."""
-        await self._stop()
+        """End the boxes and whatever they still work on."""
+        for box in self._boxes():
+            await box.stop()
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of the walls that this machine lacks."""
+        return [layer.word for layer in ALL_LAYERS & ~self.layers]
+
+    def _boxes(self) -> list["_BoxProcess"]:
+        return [box for box in (self._box, self._heic_box) if box is not None]
 
     async def scrub(
         self,
@@ -77,24 +137,10 @@ class Scrubber:
                 raise Busy
             try:
                 async with asyncio.timeout(_JOB_S):
-                    code, numbers, untrusted_jpeg = await self._run(untrusted_photo, quality)
+                    untrusted_answer, untrusted_jpeg = await self._run(untrusted_photo, quality)
             except (OSError, EOFError, TimeoutError):
                 raise ScrubFailed from None
-        if code in _REFUSALS:
-            raise _REFUSALS[Code(code)]
-        if code != Code.CLEAN:
-            raise ScrubFailed
-        checked = jpeg.check(untrusted_jpeg)
-        width_px, height_px, used_quality, removed = numbers
-        if checked != (width_px, height_px, used_quality) or used_quality > quality:
-            raise ScrubFailed
-        return ScrubbedPhoto(
-            jpeg=untrusted_jpeg,
-            width_px=width_px,
-            height_px=height_px,
-            quality=used_quality,
-            removed=Removed(removed & (2 * max(Removed) - 1)),
-        )
+        return _believe(untrusted_answer, untrusted_jpeg, highest_quality=quality)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -110,65 +156,143 @@ class Scrubber:
 
     async def _run(
         self, untrusted_photo: bytes | bytearray, quality: int
-    ) -> tuple[int, tuple[int, int, int, int], bytes]:
+    ) -> tuple[tuple[int, ...], bytes]:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             with theirs:
-                await self._hand_over(theirs)
+                await self._choose_box(untrusted_photo).hand_over(theirs)
             header = REQUEST.pack(self._max_jpeg_bytes, quality, len(untrusted_photo))
             await loop.sock_sendall(ours, header)
             await loop.sock_sendall(ours, untrusted_photo)
-            answer = await _receive(loop, ours, ANSWER.size)
-            code, *numbers, length = ANSWER.unpack(answer)
-            if length > self._max_jpeg_bytes:
+            untrusted_answer = ANSWER.unpack(await _receive(loop, ours, ANSWER.size))
+            *_, untrusted_length = untrusted_answer
+            if untrusted_length > self._max_jpeg_bytes:
                 raise ScrubFailed
-            width_px, height_px, used_quality, removed = numbers
-            untrusted_jpeg = await _receive(loop, ours, length)
-            return code, (width_px, height_px, used_quality, removed), untrusted_jpeg
+            return untrusted_answer, await _receive(loop, ours, untrusted_length)
 
-    async def _hand_over(self, job: socket.socket) -> None:
+    def _choose_box(self, untrusted_photo: bytes | bytearray) -> "_BoxProcess":
+        if kind_of(untrusted_photo) is Kind.HEIC and self._heic_box is not None:
+            return self._heic_box
+        return self._box
+
+
+class _BoxProcess:
+    """One box: its process, its control socket, and the walls that it says it has."""
+
+    def __init__(self, *, accepted: Layer, is_heic: bool = False) -> None:
+        self._accepted = accepted
+        self._is_heic = is_heic
+        self._starting = asyncio.Lock()
+        self._control: socket.socket | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    async def hand_over(self, job: socket.socket) -> None:
+        """Give the box a job; start it again where it has died."""
         async with self._starting:
-            if self._box is None or self._box.poll() is not None:
-                await self._stop()
-                await self._start()
+            if self.process is None or self.process.poll() is not None:
+                await self.stop()
+                await self.start()
         if self._control is None:
             raise ScrubFailed
         socket.send_fds(self._control, [JOB], [job.fileno()])
 
-    async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def start(self) -> Layer:
+        """Start the box and wait until it is warm. Returns the walls that stand.
+
+        Raises: see Scrubber.__aenter__.
+        """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's own
         with theirs:
-            self._box = subprocess.Popen(  # noqa: ASYNC220 - fork and exec of a constant; returns at once
-                [sys.executable, "-I", "-m", "relay.scrub.box"],
+            self.process = subprocess.Popen(  # noqa: ASYNC220, S603 - a constant; returns at once
+                [sys.executable, "-I", *_PROGRAM, *([HEIC] if self._is_heic else [])],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # a decoder's last words may hold the photo's bytes
-                env={},
+                env={"GLIBC_TUNABLES": _HEIC_MALLOC if self._is_heic else _MALLOC},
                 start_new_session=True,
             )
         self._control = ours
         try:
-            async with asyncio.timeout(_START_S):
-                ready = await loop.sock_recv(ours, len(READY))
-        except (OSError, TimeoutError):
-            ready = b""
-        if ready != READY:
-            await self._stop()
-            raise ScrubFailed("The box does not start.")
+            layers = await self._read_start()
+            if missing := ~layers & ALL_LAYERS & ~self._accepted:
+                raise ConfigInvalid(_lacks(missing))
+        except RelayError:
+            await self.stop()
+            raise
+        return layers
 
-    async def _stop(self) -> None:
+    async def _read_start(self) -> Layer:
+        if self._control is None:
+            raise ScrubFailed
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_START_S):
+                start, layers = READY.unpack(await _receive(loop, self._control, READY.size))
+        except (OSError, EOFError, TimeoutError):
+            raise ScrubFailed("The box does not start.") from None
+        if start == Start.HEIC_UNSAFE:
+            raise HeicUnsafe
+        return Layer(layers)
+
+    async def stop(self) -> None:
+        """End the box and its children."""
         if self._control is not None:
             self._control.close()
             self._control = None
-        if self._box is not None:
+        if self.process is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self._box.pid, signal.SIGKILL)  # its children too: it leads a session
-            await asyncio.to_thread(self._box.wait)
-            self._box = None
+                os.killpg(self.process.pid, signal.SIGKILL)  # children too: it leads a session
+            await asyncio.to_thread(self.process.wait)
+            self.process = None
+
+
+def _believe(
+    untrusted_answer: tuple[int, ...], untrusted_jpeg: bytes, *, highest_quality: int
+) -> ScrubbedPhoto:
+    """Return what the box said where our own look at the JPEG agrees with it."""
+    untrusted_code, *untrusted_size, untrusted_quality, untrusted_removed, _ = untrusted_answer
+    if untrusted_code in _REFUSALS:
+        raise _REFUSALS[Code(untrusted_code)]
+    if untrusted_code != Code.CLEAN:
+        raise ScrubFailed
+    if not 0 < untrusted_quality <= highest_quality:
+        raise ScrubFailed
+    width_px, height_px, quality = jpeg.check(untrusted_jpeg, untrusted_quality)
+    if untrusted_size != [width_px, height_px]:
+        raise ScrubFailed
+    return ScrubbedPhoto(
+        jpeg=untrusted_jpeg,
+        width_px=width_px,
+        height_px=height_px,
+        quality=quality,
+        removed=Removed(untrusted_removed & (2 * max(Removed) - 1)),
+    )
+
+
+def accept(names: Iterable[str]) -> Layer:
+    """Return the walls that somebody accepts to be without.
+
+    Raises:
+        ConfigInvalid: no wall has such a name.
+    """
+    known = {layer.word: layer for layer in Layer}
+    accepted = Layer(0)
+    for name in names:
+        if name not in known:
+            raise ConfigInvalid(f"accept_missing: {name!r} is none of {', '.join(known)}")
+        accepted |= known[name]
+    return accepted
+
+
+def _lacks(missing: Layer) -> str:
+    words = [layer.word for layer in missing]
+    return (
+        f"this machine lacks {', '.join(words)} for the box in which photos are opened. To go on "
+        f"with less protection (docs/operator.md), set accept_missing = {words}"
+    )
 
 
 async def _receive(loop: asyncio.AbstractEventLoop, source: socket.socket, length: int) -> bytes:

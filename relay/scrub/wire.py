@@ -11,8 +11,34 @@ MAX_UPLOAD_BYTES = 64 << 20  # the box reads no more than this, whatever the con
 REQUEST = struct.Struct("!IBI")
 # Answer: code, width and height in px, quality, what was removed (bits), bytes of JPEG to follow.
 ANSWER = struct.Struct("!BHHBHI")
-READY = b"R"
+# What the box says once it is warm: whether it will work, and the walls that stand (bits).
+READY = struct.Struct("!BH")
 JOB = b"J"
+HEIC = "heic"  # the argument that makes a box open HEIC and nothing else
+
+
+class Layer(enum.IntFlag):
+    """The walls of the box. Their lower-case names stand in `accept_missing`."""
+
+    USER = enum.auto()
+    NAMESPACES = enum.auto()
+    LANDLOCK = enum.auto()
+    SECCOMP = enum.auto()
+
+    @property
+    def word(self) -> str:
+        """The name of one wall, as an operator writes it."""
+        return str(self.name).lower()
+
+
+NO_LAYERS, ALL_LAYERS = Layer(0), Layer(2 * max(Layer) - 1)
+
+
+class Start(enum.IntEnum):
+    """How the start of a box ended."""
+
+    WARM = 0
+    HEIC_UNSAFE = 1  # its decoder is not installed, or known to be vulnerable
 
 
 class Code(enum.IntEnum):

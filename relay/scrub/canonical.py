@@ -1,0 +1,72 @@
+"""The few sizes in which a picture may leave. docs/decisions/0007-canonical-sizes.md says why.
+
+Width and height name the camera: they are what is left when everything else is gone.
+"""
+
+import math
+from dataclasses import dataclass
+
+from relay.scrub.wire import LONG_SIDE_PX
+
+Size = tuple[int, int]
+LONG_SIDES_PX = (LONG_SIDE_PX, 1280, 960, 640, 320)
+_RATIOS = ((1, 1), (4, 3), (3, 2), (16, 9), (20, 9))
+_MOST_CROPPED = 1 / 8  # of the picture; beyond it the whole is shown on white
+
+
+def _sizes(long_px: int) -> list[Size]:
+    return [(long_px, round(long_px * short / long)) for long, short in _RATIOS]
+
+
+_LANDSCAPE = {long_px: _sizes(long_px) for long_px in LONG_SIDES_PX}
+SIZES = frozenset(
+    size
+    for sizes in _LANDSCAPE.values()
+    for long, short in sizes
+    for size in ((long, short), (short, long))
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Where a picture goes.
+
+    `box` of it (px: left, top, right, bottom) is drawn `drawn` px large in the middle of a white
+    canvas of `canvas` px. Without a margin, `drawn` is `canvas`.
+    """
+
+    canvas: Size
+    drawn: Size
+    box: tuple[float, float, float, float]
+
+
+def plan(width_px: int, height_px: int) -> Plan:
+    """Return how a picture of this size becomes one of `SIZES`.
+
+    It is cropped around its middle to the nearest ratio where that costs at most an eighth of it,
+    and shown whole on white where it would cost more. A picture that has one of `SIZES` keeps it.
+    """
+    long_px = min(LONG_SIDES_PX, key=lambda side: _distance(side, max(width_px, height_px)))
+    ratio = max(width_px, height_px) / min(width_px, height_px)
+    canvas = min(_LANDSCAPE[long_px], key=lambda size: _distance(size[0] / size[1], ratio))
+    if width_px < height_px:
+        canvas = canvas[1], canvas[0]
+    scales = canvas[0] / width_px, canvas[1] / height_px
+    if min(scales) / max(scales) < 1 - _MOST_CROPPED:
+        drawn = [max(1, round(side * min(scales))) for side in (width_px, height_px)]
+        return Plan(canvas=canvas, drawn=(drawn[0], drawn[1]), box=(0, 0, width_px, height_px))
+    left = max(0, width_px - canvas[0] / max(scales)) / 2
+    top = max(0, height_px - canvas[1] / max(scales)) / 2
+    return Plan(canvas=canvas, drawn=canvas, box=(left, top, width_px - left, height_px - top))
+
+
+def smaller(size: Size) -> list[Size]:
+    """Return the canonical sizes below `size` in its own ratio, largest first."""
+    at = LONG_SIDES_PX.index(max(size))
+    ratio = _LANDSCAPE[LONG_SIDES_PX[at]].index((max(size), min(size)))
+    below = [_LANDSCAPE[long_px][ratio] for long_px in LONG_SIDES_PX[at + 1 :]]
+    return below if size[0] >= size[1] else [(short, long) for long, short in below]
+
+
+def _distance(one: float, other: float) -> float:
+    return abs(math.log(one / other))

@@ -1,0 +1,115 @@
+"""Walk over the parts of a photo's file. Nothing of them is read but names and lengths.
+
+Source: ITU-T T.81 annex B; PNG (W3C) section 5.3; RFC 9649 section 2.3 (RIFF); ISO/IEC 14496-12
+section 4.2 (boxes).
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from relay.scrub.formats import Kind
+
+# A PNG of 64 MiB in the chunks of 8 KiB that libpng writes has 8,192 parts, a JPEG with a depth
+# map in XMP has hundreds. Millions would keep the plug-ins of Pillow busy for a minute.
+MOST_PARTS = 50_000
+SOS, EOI = b"\xda", b"\xd9"
+_NEXT_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+# Markers that a length follows and that decoders pass over, or read, as a whole.
+_SEGMENTS = {bytes([marker]) for marker in (*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE)} - {
+    b"\xc8"
+}
+
+
+class Part(NamedTuple):
+    """A segment, chunk or box: its name, where its content starts, and where it stops.
+
+    The name of a segment is its marker; its content begins after its length.
+    """
+
+    name: bytes
+    start: int
+    stop: int
+
+
+def find_parts(untrusted_photo: bytes, kind: Kind) -> list[Part]:
+    """Return the parts of the file up to its own end, or the first `MOST_PARTS` of them."""
+    return list(itertools.islice(_WALKS[kind](untrusted_photo), MOST_PARTS))
+
+
+def find_boxes(untrusted_photo: bytes, start: int, stop: int) -> list[Part]:
+    """Return the boxes inside a box, or the first `MOST_PARTS` of them."""
+    return list(itertools.islice(_walk_boxes(untrusted_photo, start, stop), MOST_PARTS))
+
+
+def count_scans(segments: list[Part]) -> int:
+    """Return how many scans a JPEG decoder would go through."""
+    return sum(segment.name == SOS for segment in segments)
+
+
+def count_stray_bytes(segments: list[Part]) -> int:
+    """Return how many bytes before a JPEG's first scan belong to no segment that decoders know."""
+    known = position = 2
+    for name, start, stop in segments:
+        position = stop
+        if name == SOS:
+            return start - 4 - known
+        if name in _SEGMENTS:
+            known += 4 + stop - start
+    return position - known
+
+
+def _walk_jpeg(data: bytes) -> Iterator[Part]:
+    """Yield each segment; entropy-coded bytes between them are passed over as a decoder does."""
+    position = 2
+    while match := _NEXT_MARKER.search(data, position):
+        at = match.end()
+        if match[1] == EOI:
+            yield Part(EOI, at, at)
+            return
+        position = at
+        if match[1] in _SEGMENTS:  # of others a decoder reads no length, and must not lose scans
+            position += max(2, int.from_bytes(data[at : at + 2], "big"))
+        yield Part(match[1], at + 2, position)
+
+
+def _walk_png(data: bytes) -> Iterator[Part]:
+    position = 8
+    while position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        name, start = data[position + 4 : position + 8], position + 8
+        position = start + length + 4
+        yield Part(name, start, start + length)
+        if name == b"IEND":
+            return
+
+
+def _walk_riff(data: bytes) -> Iterator[Part]:
+    position, end = 12, min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    while position + 8 <= end:
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        name, start = data[position : position + 4], position + 8
+        position = start + length + length % 2
+        yield Part(name, start, start + length)
+
+
+def _walk_boxes(data: bytes, position: int = 0, end: int | None = None) -> Iterator[Part]:
+    end = len(data) if end is None else min(end, len(data))
+    while position + 8 <= end:
+        length = int.from_bytes(data[position : position + 4], "big")
+        name, start = data[position + 4 : position + 8], position + 8
+        if length == 1:
+            start += 8
+            length = int.from_bytes(data[start - 8 : start], "big")
+        position = max(start, position + length) if length else end
+        yield Part(name, start, min(position, end))
+
+
+_WALKS: dict[Kind, Callable[[bytes], Iterator[Part]]] = {
+    Kind.JPEG: _walk_jpeg,
+    Kind.PNG: _walk_png,
+    Kind.WEBP: _walk_riff,
+    Kind.AVIF: _walk_boxes,
+    Kind.HEIC: _walk_boxes,
+}

@@ -1,0 +1,135 @@
+"""The real box with a decoder that misbehaves when the photo says so.
+
+Run as `python -I tests/scrub/odd_box.py` in place of the box; the photo is the name of what to do.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable
+
+from relay.scrub import box, confine
+from relay.scrub.pixels import Redrawn, redraw
+from relay.scrub.wire import Code
+
+MARK = b"another woman's picture"
+SIZES = (64, 1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 24)
+LIBC = ctypes.CDLL(None)
+LIBC.malloc.restype = ctypes.c_void_p
+confine.CPU_S = 1
+
+
+def plant() -> Redrawn:
+    """Leave freed memory of many sizes full of MARK."""
+    places = []
+    for size in SIZES:
+        place = LIBC.malloc(ctypes.c_size_t(size))
+        ctypes.memmove(place, (MARK * (size // len(MARK) + 1))[:size], size)
+        places.append(place)
+    for place in places:
+        LIBC.free(ctypes.c_void_p(place))
+    return Redrawn(code=Code.UNSUPPORTED)
+
+
+def look() -> Redrawn:
+    """Say DAMAGED where memory that was never written to holds MARK."""
+    for size in SIZES:
+        if MARK in ctypes.string_at(LIBC.malloc(ctypes.c_size_t(size)), size):
+            return Redrawn(code=Code.DAMAGED)
+    return Redrawn(code=Code.UNSUPPORTED)
+
+
+def plant_and_look() -> Redrawn:
+    plant()
+    return look()
+
+
+def hang() -> Redrawn:
+    while True:
+        pass
+
+
+def crash() -> Redrawn:
+    ctypes.string_at(0)
+    raise AssertionError
+
+
+def eat() -> Redrawn:
+    """Ask for memory without end, in a way that no exception of Python stops."""
+    while place := LIBC.malloc(ctypes.c_size_t(1 << 20)):
+        ctypes.memset(ctypes.c_void_p(place), 1, 1 << 20)
+    ctypes.memset(None, 1, 1)
+    raise AssertionError
+
+
+def leave() -> Redrawn:
+    os._exit(0)
+
+
+def escape() -> Redrawn:
+    os.getppid()
+    raise AssertionError
+
+
+def babble() -> Redrawn:
+    os.write(confine.JOB, os.urandom(0) + bytes(range(256)) * 64)
+    os._exit(0)
+
+
+def promise() -> Redrawn:
+    """Announce four gigabytes."""
+    os.write(confine.JOB, bytes(9) + b"\xff" * 4)
+    return hang()
+
+
+def boast() -> Redrawn:
+    """A picture with other numbers than it has."""
+    picture = redraw(SAMPLE, max_bytes=1 << 20, quality=85)
+    return Redrawn(code=Code.CLEAN, jpeg=picture.jpeg, width_px=1, height_px=1, quality=85)
+
+
+def smuggle() -> Redrawn:
+    """A picture with a comment in it."""
+    picture = redraw(SAMPLE, max_bytes=1 << 20, quality=85)
+    dirty = picture.jpeg[:20] + b"\xff\xfe\x00\x05abc" + picture.jpeg[20:]
+    return Redrawn(
+        code=Code.CLEAN,
+        jpeg=dirty,
+        width_px=picture.width_px,
+        height_px=picture.height_px,
+        quality=picture.quality,
+    )
+
+
+ODD: dict[str, Callable[[], Redrawn]] = {
+    one.__name__: one
+    for one in (
+        plant, look, plant_and_look, hang, crash, eat, leave, escape, babble, promise, boast,
+        smuggle,
+    )
+}  # fmt: skip
+SAMPLE = b""
+
+
+def odd_redraw(untrusted_photo: bytes, *, max_bytes: int, quality: int) -> Redrawn:
+    odd = ODD.get(untrusted_photo[:32].decode("ascii", "replace"))
+    if odd is not None:
+        return odd()
+    return redraw(untrusted_photo, max_bytes=max_bytes, quality=quality)
+
+
+def main() -> None:
+    warm_up = box.pixels.warm_up
+
+    def warm_up_and_keep() -> list[bytes]:
+        global SAMPLE  # noqa: PLW0603 - made while files may still be opened
+        samples = warm_up()
+        SAMPLE = samples[0]
+        return samples
+
+    box.pixels.warm_up = warm_up_and_keep
+    box.redraw = odd_redraw
+    box.main()
+
+
+if __name__ == "__main__":
+    main()

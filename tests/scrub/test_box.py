@@ -1,0 +1,169 @@
+"""The box outlives what is done to it, and its owner believes nothing that it says."""
+
+import asyncio
+import io
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pillow_heif
+import pytest
+import pytest_asyncio
+
+from relay.errors import ConfigInvalid, PhotoDamaged, PhotoUnsupported, ScrubFailed
+from relay.scrub import supervisor
+from relay.scrub.supervisor import Scrubber, accept
+from relay.scrub.wire import ALL_LAYERS, Layer
+from tests import photos
+from tests.conftest import wait_until
+
+BUDGET = 512 * 1024
+
+
+@pytest_asyncio.fixture
+async def odd_scrubber(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scrubber]:
+    program = (str(Path(__file__).with_name("odd_box.py")),)
+    monkeypatch.setattr(supervisor, "_PROGRAM", program)
+    monkeypatch.setattr(supervisor, "_JOB_S", 5)
+    async with Scrubber(max_jpeg_bytes=BUDGET) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "oddity", ["crash", "eat", "hang", "leave", "escape", "babble", "promise", "boast", "smuggle"]
+)
+async def test_whatever_a_decoder_does_one_photo_is_lost_and_the_next_is_scrubbed(
+    odd_scrubber: Scrubber, oddity: str
+) -> None:
+    process = odd_scrubber._box.process  # noqa: SLF001 - the process is what is tested
+    assert process is not None
+    with pytest.raises(ScrubFailed):
+        await odd_scrubber.scrub(oddity.encode())
+    assert (await odd_scrubber.scrub(photos.dirty_jpeg())).jpeg
+    wait_until(lambda: len(tree(process.pid)) == 2)  # the box and its first process, no child
+    assert odd_scrubber._box.process is process, "the box itself went on"  # noqa: SLF001
+
+
+async def test_a_hung_photo_holds_up_nobody_else(odd_scrubber: Scrubber) -> None:
+    hung = asyncio.create_task(odd_scrubber.scrub(b"hang"))
+    began = time.monotonic()
+    assert (await odd_scrubber.scrub(photos.dirty_jpeg())).jpeg
+    assert not hung.done() or time.monotonic() - began > 0.5
+    with pytest.raises(ScrubFailed):
+        await hung
+
+
+async def test_no_photo_finds_what_another_left_in_memory(odd_scrubber: Scrubber) -> None:
+    """Memory that a decoder forgets to write shows what was there before it."""
+    with pytest.raises(PhotoDamaged):
+        await odd_scrubber.scrub(b"plant_and_look")  # else the rest would prove nothing
+    for _ in range(20):
+        with pytest.raises(PhotoUnsupported):
+            await odd_scrubber.scrub(b"plant")
+        with pytest.raises(PhotoUnsupported):
+            await odd_scrubber.scrub(b"look")
+
+
+def tree(pid: int) -> list[int]:
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in below for one in tree(int(child)))]
+
+
+# -- walls that are missing ------------------------------------------------------------------------
+
+
+def without(*names: str) -> str:
+    """A program that is the box on a machine that lacks some walls."""
+    lines = {
+        "namespaces": "confine._LIBC.unshare = lambda _: -1",
+        "landlock": "confine._LANDLOCK_CREATE = 9999",
+        "seccomp": "confine._MACHINES.clear()",
+        "user": "confine.drop_rights = lambda **_: confine._must(-1)",
+    }
+    patches = "; ".join(lines[name] for name in names)
+    return f"from relay.scrub import box, confine; {patches}; box.main()"
+
+
+@pytest.mark.parametrize("layer", Layer)
+async def test_a_missing_wall_is_refused_by_name_unless_accepted_by_name(
+    monkeypatch: pytest.MonkeyPatch, layer: Layer
+) -> None:
+    monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", without(layer.word)))
+    with pytest.raises(ConfigInvalid, match=layer.word):
+        async with Scrubber(max_jpeg_bytes=BUDGET, accepted=ALL_LAYERS & ~layer):
+            pass
+    async with Scrubber(max_jpeg_bytes=BUDGET, accepted=layer) as scrubber:
+        assert scrubber.missing == [layer.word]
+        assert (await scrubber.scrub(photos.dirty_jpeg())).jpeg
+
+
+async def test_a_box_that_comes_back_with_a_wall_less_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Scrubber(max_jpeg_bytes=BUDGET) as scrubber:
+        process = scrubber._box.process  # noqa: SLF001 - the process is what is tested
+        assert process is not None
+        monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", without("seccomp")))
+        process.kill()
+        process.wait()
+        with pytest.raises(ConfigInvalid, match="seccomp"):
+            await scrubber.scrub(photos.dirty_jpeg())
+
+
+def test_a_name_that_is_no_wall_is_refused() -> None:
+    assert accept(["landlock", "user"]) == Layer.LANDLOCK | Layer.USER
+    with pytest.raises(ConfigInvalid, match="landlok"):
+        accept(["landlok"])
+
+
+# -- HEIC -----------------------------------------------------------------------------------------
+
+
+def heic_box(safe_libheif: str) -> tuple[str, str]:
+    code = f"from relay.scrub import box, heic; heic.SAFE_LIBHEIF = {safe_libheif}; box.main()"
+    return "-c", code
+
+
+async def test_heic_is_opened_in_a_box_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    pillow_heif.from_pillow(photos.picture(1600, 1200)).save(file)
+    async with Scrubber(max_jpeg_bytes=BUDGET) as scrubber:
+        with pytest.raises(PhotoUnsupported):  # off by default
+            await scrubber.scrub(file.getvalue())
+    monkeypatch.setattr(supervisor, "_PROGRAM", heic_box("(1, 0)"))
+    async with Scrubber(max_jpeg_bytes=BUDGET, heic=True) as scrubber:
+        assert not scrubber.missing
+        assert (await scrubber.scrub(file.getvalue())).width_px == 1600
+        await scrubber._box.stop()  # noqa: SLF001 - the other one
+        assert (await scrubber.scrub(file.getvalue())).width_px == 1600
+        with pytest.raises(PhotoDamaged):
+            await scrubber.scrub(file.getvalue()[:900])
+
+
+async def test_a_libheif_known_to_be_vulnerable_is_not_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "_PROGRAM", heic_box("(99, 0)"))
+    with pytest.raises(ConfigInvalid, match="vulnerable"):
+        async with Scrubber(max_jpeg_bytes=BUDGET, heic=True):
+            pass
+
+
+# -- anywhere -------------------------------------------------------------------------------------
+
+UNPRIVILEGED = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+
+
+def test_every_wall_stands_without_root() -> None:
+    code = (
+        "import asyncio, os; from relay.scrub.supervisor import Scrubber\n"
+        "async def main():\n"
+        "    async with Scrubber(max_jpeg_bytes=524288) as scrubber:\n"
+        "        print(os.getuid(), scrubber.missing)\n"
+        "asyncio.run(main())"
+    )
+    command = [*UNPRIVILEGED, sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "1000 []\n", done.stderr
