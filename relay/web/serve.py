@@ -1,6 +1,7 @@
 """Listen until told to stop. Nothing here logs, and nothing keeps an address."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -22,6 +23,8 @@ _LINGER_S = 30.0  # read on after a refusal, so that the page arrives instead of
 _KEEPALIVE_S = 75.0
 _BACKLOG = 512
 _FIRST_REQUEST_S = 30.0  # a connection that has asked for nothing by then is closed
+_READING = ("GET", "HEAD")  # brings nothing of hers
+_SWEEP_S = 0.5  # after an answer; what was hers is gone within two seconds
 MAX_CONNECTIONS = 1000  # on each listener; beyond it, the oldest that asks for nothing is closed
 
 
@@ -35,8 +38,38 @@ class _Silent(logging.Logger):
         return False
 
 
+class _Sweeper:
+    """Lets go of what refers to itself: an error of a library, whose frames hold it and her words.
+
+    Our own code leaves no such thing behind; SQLAlchemy and the HTTP parser do when they fail.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._is_due = self._is_due_again = False
+
+    def sweep_soon(self) -> None:
+        """Sweep in a moment, once for all that ask meanwhile."""
+        self._is_due_again = self._is_due
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        gc.collect()
+        self._is_due = False
+        if self._is_due_again:  # whoever asked last may still have been busy
+            self.sweep_soon()
+
+
 class _Connection(web.RequestHandler):
     """One connection. What the HTTP parser refuses gets our headers and no details."""
+
+    __slots__ = ("_silence", "_sweeper")
+
+    def __init__(self, manager: web.Server, sweeper: _Sweeper, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._sweeper = sweeper
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Make room, and give a silent connection a short while only."""
@@ -44,11 +77,28 @@ class _Connection(web.RequestHandler):
         super().connection_made(transport)
         if len(others) >= MAX_CONNECTIONS:
             _abort(next((other for other in others if _is_idle(other)), self))
-        self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
+        self._silence = self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of the connection, and so of what it has brought."""
+        super().connection_lost(exc)
+        self._silence.cancel()
 
     def _close_if_silent(self) -> None:
         if self._request_count == 0:
             _abort(self)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Answer, and let go of the page: aiohttp keeps the answer until the next request."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            if isinstance(resp, web.Response):
+                resp.body = None
+            if request.method not in _READING:
+                self._sweeper.sweep_soon()
 
     def handle_error(
         self,
@@ -58,6 +108,8 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         is_method = isinstance(exc, BadHttpMethod)
+        if exc is not None:
+            exc.__traceback__ = None  # its frames hold what was read, and one of them the error
         del exc, message  # they quote the request
         if request.writer.output_size > 0:
             raise ConnectionError
@@ -97,6 +149,8 @@ async def serve(config: ServerConfig, *, on_ready: Callable[[], None]) -> None:
         await _listen(stack, create_app(config, runtime), config.listen)
         if not config.demo:
             await _listen(stack, create_desk_app(runtime), config.desk_listen)
+        gc.collect()
+        gc.freeze()  # what is here now stays: a sweep looks at what came after
         on_ready()
         await stop.wait()
 
@@ -118,8 +172,10 @@ async def _listen(stack: AsyncExitStack, app: web.Application, listen: str) -> N
         "keepalive_timeout": _KEEPALIVE_S,
     }
 
+    sweeper = _Sweeper(loop)
+
     def connection() -> _Connection:
-        return _Connection(manager, loop=loop, **options)
+        return _Connection(manager, sweeper, loop=loop, **options)
 
     try:
         server = await loop.create_server(connection, host, port, backlog=_BACKLOG)

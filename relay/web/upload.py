@@ -114,8 +114,15 @@ async def read_form(
             return await _read_multipart(pieces, options.get("boundary", ""), assembly)
         if kind == "application/x-www-form-urlencoded":
             return await _read_urlencoded(pieces, form)
-    except (MultipartError, ClientError, HttpProcessingError, ConnectionError, UnicodeError):
-        pass  # their words may quote the body
+    except (
+        MultipartError,
+        ClientError,
+        HttpProcessingError,
+        ConnectionError,
+        UnicodeError,
+    ) as error:
+        # Its words may quote the body. Its frames hold it, and the body's stream holds the error.
+        error.__traceback__ = None
     raise FormUnreadable
 
 

@@ -108,16 +108,26 @@ def test_no_byte_of_a_body_reaches_a_file(start_service: Starter, tmp_path: Path
         "-D",
         "-f",
         "-e",
-        "trace=openat,?open,?creat,memfd_create,?mkdir",
+        "trace=execve,clone,?fork,?vfork,clone3,openat,?open,?creat,memfd_create,?mkdir",
         "-o",
         str(trace),
     ]
     service = start_service(wrapper=wrapper)
+    assert service.process is not None
+    box = processes_below(service.process.pid)
     before = len(trace.read_text().splitlines())
     service.send(photos.dirty_jpeg() + os.urandom(6 * MIB), message="CANARYMESSAGE")
     service.stop()
     assert "relay.toml" in trace.read_text(), "the trace can be read"
+    starts = re.findall(
+        rf"^{service.process.pid} +execve\(.* = 0$", trace.read_text(), re.MULTILINE
+    )
+    assert len(starts) == 2, "it follows the relay that has started itself again"
     opened = trace.read_text().splitlines()[before:]
+    forks = [
+        line for line in opened if re.match(rf"({'|'.join(map(str, box))}) +(clone|v?fork)", line)
+    ]
+    assert forks, "and its box"
     to_write = [
         line for line in opened if re.search(r"O_WRONLY|O_RDWR|O_CREAT|creat|memfd|mkdir", line)
     ]

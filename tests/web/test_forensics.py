@@ -1,0 +1,513 @@
+"""What is left of a submission in memory, in files and in the log, two seconds after the answer.
+
+Every secret is random, so that nothing else on this machine can hold it.
+"""
+
+import base64
+import contextlib
+import errno
+import http.client
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import sqlite3
+import string
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from relay import memory
+from tests import photos
+from tests.conftest import Answer, Service, Starter, multipart, wait_until
+
+FORGOTTEN_S = 2
+MIB = 1 << 20
+LATIN = string.ascii_letters
+DARI = "ابپتثجچحخدذرزژسشصضطظعغفقکگلمنوهی"
+# The relay without the settings that overwrite what is freed.
+REMEMBERING = (
+    "import sys; from relay import memory; memory.overwrite_freed = lambda: None; "
+    "memory.is_freed_overwritten = lambda: True; "
+    "from relay.cli import main; sys.exit(main(sys.argv[2:]))"
+)
+TEMPORARY = {Path(name) for name in ("/tmp", "/var/tmp", "/dev/shm", tempfile.gettempdir())}  # noqa: S108 - looked into
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the relay's memory")
+
+Secrets = dict[str, list[bytes]]  # for each name, every form of it
+
+
+# -- what to look for -----------------------------------------------------------------------------
+
+
+def forms(*texts: str) -> list[bytes]:
+    """Texts as they may lie in memory: encoded, as CPython keeps them, escaped."""
+    found = []
+    for text in texts:
+        found += [text.encode(kind) for kind in ("utf-8", "utf-16-le", "utf-32-le")]
+        found.append(json.dumps(text)[1:-1].encode())
+    return list(dict.fromkeys(found))
+
+
+def pieces(content: bytes) -> list[bytes]:
+    """A few bytes of a picture, here and there."""
+    return [content[len(content) * i // 8 :][:24] for i in range(2, 8)]
+
+
+def within(content: bytes, hers: Secrets) -> set[str]:
+    return {name for name, forms in hers.items() if any(form in content for form in forms)}
+
+
+# -- where to look --------------------------------------------------------------------------------
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started, as far as they still live."""
+    below: list[str] = []
+    with contextlib.suppress(OSError):
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            below += children.read_text().split()
+    return [pid, *(one for child in below for one in family(int(child)))]
+
+
+def memory_of(pid: int) -> Iterator[bytes]:
+    """Whatever a process can have written to: heaps, stacks, data, what it shares."""
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as source:
+            for line in maps:
+                place, rights, *_ = line.split()
+                start, end = (int(edge, 16) for edge in place.split("-"))
+                while rights.startswith("rw") and start < end:
+                    source.seek(start)
+                    content = source.read(end - start)
+                    if not content:
+                        break
+                    yield content
+                    start += len(content)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESRCH, errno.EIO):  # it has ended
+            raise
+
+
+def files_since(began: float, *folders: Path) -> Iterator[bytes]:
+    for folder in folders:
+        for path in folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                if path.is_file() and path.stat().st_mtime >= began:
+                    yield path.read_bytes()
+
+
+def post_head(kind: str, length: int) -> bytes:
+    head = f"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}"
+    return head.encode() + b"\r\n\r\n"
+
+
+def left_of(hers: Secrets, service: Service, began: float) -> set[str]:
+    """Return the names of what can still be found, with the place."""
+    assert service.process is not None
+    found = set()
+    for pid in family(service.process.pid):
+        for content in memory_of(pid):
+            found |= {f"{name} in memory" for name in within(content, hers)}
+    for content in files_since(began, service.folder, *TEMPORARY):
+        found |= {f"{name} in a file" for name in within(content, hers)}
+    return found | {f"{name} in the log" for name in within(service.log_file.read_bytes(), hers)}
+
+
+# -- one submitter --------------------------------------------------------------------------------
+
+
+class Sender:
+    """Somebody with secrets, and a connection that stays open until she closes it."""
+
+    def __init__(self, service: Service, picture: bytes, alphabet: str = LATIN) -> None:
+        self.began = time.time()
+        self.service = service
+        self.connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+        message, name, comment = (
+            "".join(secrets.choice(letters) for _ in range(24))
+            for letters in (alphabet, LATIN, LATIN)
+        )
+        self.message = f"{message}, " * 9
+        self.file_name = f"{name}.jpg"
+        video = os.urandom(MIB)
+        self.photo = picture[:2] + photos.segment(0xFE, comment.encode()) + picture[2:] + video
+        self.hers: Secrets = {
+            "message": forms(message),
+            "file name": forms(name),
+            "metadata": [comment.encode()],
+            "photo": pieces(picture) + pieces(video),
+            "token": [],
+        }
+
+    def request(self, method: str, path: str, body: bytes = b"", kind: str = "") -> Answer:
+        self.connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+        response = self.connection.getresponse()
+        answer = Answer(response.status, dict(response.headers), response.read())
+        for token in re.findall(r'name="token" value="([^"]+)"', answer.text):
+            self.hers["token"] += [*forms(token), base64.urlsafe_b64decode(token)[4:]]
+            self.last_token = token
+        for receipt in re.findall(r'<output id="receipt">([\d ]+)</output>', answer.text):
+            digits = receipt.replace(" ", "")
+            self.hers["receipt"] = forms(receipt, digits, digits[:12], receipt.replace(" ", "+"))
+        return answer
+
+    def form(self) -> tuple[bytes, str]:
+        self.request("GET", "/en/")
+        return multipart(
+            [
+                ("token", self.last_token.encode(), None),
+                ("message", self.message.encode(), None),
+                ("photo", self.photo, self.file_name),
+            ]
+        )
+
+    def send(self) -> Answer:
+        return self.request("POST", "/en/", *self.form())
+
+    def post_receipt(self, page: str, receipt: str) -> Answer:
+        body = f"receipt={receipt.replace(' ', '+')}".encode()
+        return self.request("POST", f"/en/{page}", body, "application/x-www-form-urlencoded")
+
+    def assert_forgotten(self) -> None:
+        """Look until nothing is found; what is begun to be looked for after 2 s is not there."""
+        answered = time.monotonic()
+        while True:
+            is_late = time.monotonic() > answered + FORGOTTEN_S
+            found = left_of(self.hers, self.service, self.began)
+            if not found:
+                return
+            assert not is_late, sorted(found)
+
+
+NewSender = Callable[..., Sender]
+
+
+@pytest.fixture
+def new_sender(picture: bytes) -> Iterator[NewSender]:
+    """Make a sender; her connection is closed when the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def make(service: Service, alphabet: str = LATIN) -> Sender:
+            sender = Sender(service, picture, alphabet)
+            stack.callback(sender.connection.close)
+            return sender
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def picture() -> bytes:
+    """A photo that nobody else has."""
+    return photos.dirty_jpeg(photos.picture(1400, 1000, seed=secrets.randbits(64)))
+
+
+def sealed(service: Service, folder: Path) -> list[bytes]:
+    """Pull and open what the service holds, and return the pictures."""
+    assert service.desk("pull", "--to", folder / "sealed").code == 0
+    assert service.desk("open", folder / "sealed", "--to", folder / "opened").code == 0
+    return [path.read_bytes() for path in folder.glob("opened/*/photo.jpg")]
+
+
+@pytest.fixture(scope="module")
+def clean(
+    shared_service: Service, picture: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> bytes:
+    """The same photo as it is sealed."""
+    assert shared_service.send(picture).status == 200
+    return sealed(shared_service, tmp_path_factory.mktemp("clean"))[0]
+
+
+# -- the looking itself ---------------------------------------------------------------------------
+
+
+def test_what_an_unfinished_upload_has_sent_is_found(
+    service: Service, new_sender: NewSender
+) -> None:
+    """Looking works, in the service as it runs."""
+    sender = new_sender(service)
+    body, kind = sender.form()
+    with socket.create_connection(("127.0.0.1", service.port)) as slow:
+        slow.sendall(post_head(kind, len(body)) + body[:-99])
+        held = {"message in memory", "photo in memory", "metadata in memory", "token in memory"}
+        wait_until(lambda: held <= left_of(sender.hers, service, sender.began))
+
+
+def test_without_the_settings_much_is_found(start_service: Starter, new_sender: NewSender) -> None:
+    service = start_service(wrapper=[sys.executable, "-c", REMEMBERING])
+    senders = [new_sender(service) for _ in range(6)]
+    for sender in senders:
+        assert sender.send().status == 200
+        sender.connection.close()
+    hers = {
+        name: [form for sender in senders for form in sender.hers[name]] for name in senders[0].hers
+    }
+    until = time.monotonic() + FORGOTTEN_S
+    wait_until(lambda: time.monotonic() > until)
+    assert {"message in memory", "token in memory"} <= left_of(hers, service, inf)
+
+
+def test_what_lies_in_a_file_is_found(service: Service, new_sender: NewSender) -> None:
+    sender = new_sender(service)
+    (service.folder / "left").write_text(f"x{sender.message}")
+    service.log_file.write_bytes(sender.photo)
+    found = left_of(sender.hers, service, sender.began)
+    assert {"message in a file", "photo in the log", "metadata in the log"} <= found
+
+
+# -- what is left ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_kept_alive", [True, False])
+@pytest.mark.parametrize("alphabet", [LATIN, DARI], ids=["latin", "dari"])
+def test_an_accepted_photo_is_forgotten(  # noqa: PLR0913 - two choices
+    service: Service,
+    new_sender: NewSender,
+    clean: bytes,
+    tmp_path: Path,
+    *,
+    alphabet: str,
+    is_kept_alive: bool,
+) -> None:
+    sender = new_sender(service, alphabet)
+    sender.hers["clean photo"] = pieces(clean)
+    assert sender.send().status == 200
+    assert "receipt" in sender.hers
+    if not is_kept_alive:
+        sender.connection.close()
+    sender.assert_forgotten()
+    assert sealed(service, tmp_path) == [clean], "what was looked for is what was sealed"
+
+
+def test_a_receipt_is_forgotten(service: Service, new_sender: NewSender) -> None:
+    sender = new_sender(service)
+    receipt = sender.send().receipt
+    assert sender.post_receipt("receipt", receipt).status == 200
+    sender.assert_forgotten()
+    assert sender.post_receipt("receipt", receipt[:-1]).status == 400
+    sender.assert_forgotten()
+    assert "destroyed" in sender.post_receipt("withdraw", receipt).text
+    sender.assert_forgotten()
+    sender.connection.close()
+    sender.assert_forgotten()
+
+
+def not_a_photo(sender: Sender) -> None:
+    sender.photo = sender.photo[1:]
+
+
+def damaged(sender: Sender) -> None:
+    sender.photo = sender.photo[:40_000]
+
+
+def too_large(sender: Sender) -> None:
+    sender.photo += bytes(3 * MIB)
+
+
+def far_too_large(sender: Sender) -> None:
+    sender.photo += bytes(20 * MIB)
+
+
+def too_long(sender: Sender) -> None:
+    sender.message *= 5
+
+
+def no_form(sender: Sender) -> None:
+    sender.message *= 200
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status"),
+    [
+        (not_a_photo, 415),
+        (damaged, 400),
+        (too_large, 413),
+        (far_too_large, 413),
+        (too_long, 400),
+        (no_form, 400),
+    ],
+)
+def test_what_was_refused_is_forgotten(
+    start_service: Starter, new_sender: NewSender, spoil: Callable[[Sender], None], status: int
+) -> None:
+    service = start_service(max_upload_bytes=3 * MIB)
+    stays, leaves = new_sender(service, DARI), new_sender(service)
+    for sender in (stays, leaves):
+        spoil(sender)
+        assert sender.send().status == status
+    leaves.connection.close()
+    stays.assert_forgotten()
+    leaves.assert_forgotten()
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_an_upload_that_was_cut_is_forgotten(
+    service: Service, new_sender: NewSender, *, is_reset: bool
+) -> None:
+    sender = new_sender(service)
+    for part in (0.0001, 0.01, 0.5, 0.99):
+        body, kind = sender.form()
+        with socket.create_connection(("127.0.0.1", service.port)) as client:
+            if is_reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(post_head(kind, len(body)) + body[: int(len(body) * part)])
+            if part > 0.1:
+                wait_until(lambda: "metadata in memory" in left_of(sender.hers, service, inf))
+    sender.assert_forgotten()
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "Sec-Fetch-Site: cross-site\r\nContent-Length: {length}\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nfff\r\n",
+        "{message}: {message}\r\n\r\n",
+    ],
+    ids=["cross-site", "chunks", "header"],
+)
+def test_what_was_not_understood_is_forgotten(
+    service: Service, new_sender: NewSender, *, rest: str, is_open: bool
+) -> None:
+    sender = new_sender(service)
+    body, kind = sender.form()
+    rest = rest.format(length=len(body), message=sender.message)
+    head = f"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n{rest}"
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(head.encode() + body[:-50])
+        assert client.recv(99).split()[1].startswith(b"40")
+        if is_open:
+            sender.assert_forgotten()
+    sender.assert_forgotten()
+
+
+def test_what_could_not_be_kept_is_forgotten(service: Service, new_sender: NewSender) -> None:
+    sender = new_sender(service)
+    receipt = sender.send().receipt
+    with contextlib.closing(
+        sqlite3.connect(service.folder / "queue.sqlite", isolation_level=None)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert sender.post_receipt("withdraw", receipt).status == 503
+        assert sender.send().status == 503
+        sender.assert_forgotten()
+
+
+def test_what_the_box_died_of_is_forgotten(service: Service, new_sender: NewSender) -> None:
+    """The service is told at once, or that its box was exchanged: all it does is answer."""
+    sender = new_sender(service)
+    assert service.process is not None
+    service_pid, *box = family(service.process.pid)
+    for pid in box:
+        os.kill(pid, signal.SIGSTOP)
+    sending = threading.Thread(target=sender.send)
+    sending.start()
+    wait_until(lambda: "metadata in memory" in left_of(sender.hers, service, inf))
+    for pid in box:
+        os.kill(pid, signal.SIGKILL)
+    sending.join()
+    assert family(service_pid)
+    sender.assert_forgotten()
+
+
+def test_many_are_forgotten_one_after_the_other_and_at_once(
+    service: Service, new_sender: NewSender
+) -> None:
+    senders = [new_sender(service, alphabet) for alphabet in (LATIN, DARI) * 3]
+    for sender in senders[:3] * 2:
+        assert sender.send().status == 200
+    sending = [threading.Thread(target=sender.send) for sender in senders]
+    for turn in sending:
+        turn.start()
+    for turn in sending:
+        turn.join()
+    for sender in senders:
+        assert "receipt" in sender.hers
+        sender.assert_forgotten()
+
+
+# -- the settings ---------------------------------------------------------------------------------
+
+OVERWRITES = "glibc.malloc.perturb=165"
+NO_CACHE = "glibc.malloc.tcache_count=0"
+
+
+@pytest.mark.parametrize(
+    ("tunables", "allocator", "options", "is_overwritten"),
+    [
+        ((), "", [], False),
+        ((OVERWRITES, NO_CACHE), "malloc", [], True),
+        ((OVERWRITES,), "malloc", [], False),
+        ((NO_CACHE,), "malloc", [], False),
+        ((OVERWRITES, NO_CACHE), "pymalloc", [], False),
+        ((OVERWRITES, NO_CACHE), "malloc", ["-I"], False),
+    ],
+)
+def test_whether_freed_memory_is_overwritten_is_seen(
+    tunables: tuple[str, ...], allocator: str, options: list[str], *, is_overwritten: bool
+) -> None:
+    code = "from relay.memory import is_freed_overwritten; print(is_freed_overwritten())"
+    environment = {"GLIBC_TUNABLES": ":".join(tunables), "PYTHONMALLOC": allocator}
+    command = [sys.executable, *options, "-c", code]
+    seen = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert seen.stdout == f"{is_overwritten}\n"
+
+
+def test_the_service_starts_itself_again_once_and_its_box_knows_nothing_of_it(
+    start_service: Starter, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    other = "glibc.malloc.arena_max=2"
+    service = start_service(
+        wrapper=[
+            *("strace", "-D", "-f", "-e", "trace=execve", "-o", str(trace)),
+            *("env", f"GLIBC_TUNABLES={other}:glibc.malloc.perturb=0"),
+        ]
+    )
+    assert service.process is not None
+    pid, *box = family(service.process.pid)
+    told = Path(f"/proc/{pid}/environ").read_bytes().replace(b"\0glibc", b":glibc")  # libc cuts it
+    assert f"\0GLIBC_TUNABLES={other}:{OVERWRITES}:{NO_CACHE}\0PYTHON".encode() in told
+    assert box
+    for child in box:
+        assert b"perturb" not in Path(f"/proc/{child}/environ").read_bytes()
+    starts = re.findall(rf"^{pid} +execve\(.* = 0$", trace.read_text(), re.MULTILINE)
+    assert len(starts) == 3, "env, the relay, the relay again"
+
+
+def test_memory_can_not_be_dumped_or_looked_into() -> None:
+    code = (
+        "import ctypes, resource; from relay.memory import forbid_dumps; forbid_dumps(); "
+        "print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "(0, 0) 0\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "is_on"),
+    [
+        (None, False),
+        ("Filename Type Size Used Priority\n", False),
+        ("Filename Type Size Used Priority\n/dev/dm-1 partition 999 0 -2\n", True),
+    ],
+)
+def test_swap_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str | None, *, is_on: bool
+) -> None:
+    monkeypatch.setattr(memory, "_SWAPS", tmp_path / "swaps")
+    if table is not None:
+        (tmp_path / "swaps").write_text(table)
+    assert memory.has_swap() is is_on
