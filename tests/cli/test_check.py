@@ -12,7 +12,10 @@ NAMES = ["user", "namespaces", "landlock", "seccomp", "memory", "dumps", "swap"]
 FILES = ["service key", "staff", "recipients"]
 # A machine without user namespaces, on which we are root by name and nothing else.
 POOR = ["unshare", "--user", "--map-root-user", "sh", "-c"]
-POOR_COMMAND = 'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all "$@"'
+POOR_COMMAND = """
+echo 0 >/proc/sys/user/max_user_namespaces
+exec setpriv --bounding-set=-all --inh-caps=-all "$@"
+"""
 
 
 def on_a_poor_machine(*arguments: str | Path) -> Result:
