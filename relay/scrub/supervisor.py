@@ -193,7 +193,10 @@ class _BoxProcess:
         async with self._starting:
             if self.process is None or self.process.poll() is not None:
                 await self.stop()
-                await self.start()
+                try:
+                    await self.start()
+                except ConfigInvalid as error:  # the operator's business, not the submitter's
+                    raise ScrubFailed from error
         if self._control is None:
             raise ScrubFailed
         socket.send_fds(self._control, [JOB], [job.fileno()])

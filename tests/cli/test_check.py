@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RELAY, ROOT, Result, Starter, configure, relay
+from tests.conftest import RELAY, ROOT, Result, Service, Starter, configure, relay
 
 NAMES = ["user", "namespaces", "landlock", "seccomp", "memory", "dumps", "swap"]
 FILES = ["service key", "staff", "recipients"]
@@ -72,6 +72,23 @@ def test_a_service_that_lacks_something_accepted_says_so_and_serves(
     service = start_service(wrapper=[*POOR, POOR_COMMAND, "sh"])
     assert service.send(dirty).status == 200
     assert "accepted to be missing: user, namespaces" in service.log_file.read_text()
+
+
+def test_a_desk_opens_without_a_wall_only_where_that_is_accepted(
+    campaign: Path, service: Service, dirty: bytes, tmp_path: Path
+) -> None:
+    assert service.send(dirty).status == 200
+    assert service.desk("pull", "--to", tmp_path / "sealed").code == 0
+    desk = campaign / "desk.toml"
+    accepting = desk.read_text()
+    desk.write_text("\n".join(line for line in accepting.splitlines() if "accept" not in line))
+    command = ("desk", "--config", desk, "open", tmp_path / "sealed", "--to", tmp_path / "opened")
+    refused = on_a_poor_machine(*command)
+    assert refused.code == 2
+    assert "accept_missing = ['user', 'namespaces']" in refused.err
+    assert not list((tmp_path / "opened").iterdir())
+    desk.write_text(accepting)
+    assert on_a_poor_machine(*command).code == 0
 
 
 def test_memory_that_is_not_overwritten_is_refused_unless_accepted(campaign: Path) -> None:
