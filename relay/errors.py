@@ -49,7 +49,10 @@ class PhotoUnsupported(SubmissionRefused):
 
 class PhotoDamaged(SubmissionRefused):
     message = "The photo did not arrive whole."
-    hint = "Choose it again and send it again. If that fails twice, take a new photo."
+    hint = (
+        "Choose it again and send it again. If that fails, take a screenshot of the photo and send "
+        "the screenshot."
+    )
 
 
 class PhotoTooComplex(SubmissionRefused):

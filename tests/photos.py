@@ -688,6 +688,17 @@ def hidden_scans() -> bytes:
     return PROGRESSIVE[:-2] + (b"\xff\x01\xff\xff" + last * 15) * 40 + b"\xff\xd9"
 
 
+def crowded_exif() -> bytes:
+    """A directory of 5,400 entries that every pointer points to."""
+    entries = struct.pack("<HHII", 0x8769, 4, 1, 8) + struct.pack("<HHII", 0x8825, 4, 1, 8)
+    entries += b"".join(struct.pack("<HHII", 0x9000 + at % 99, 4, 1, 8) for at in range(5_398))
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5_400) + entries + struct.pack("<I", 8)
+
+
+def crowded_8bim() -> bytes:
+    return (b"8BIM\x04\x04\0\0" + bytes(4)) * 5_400
+
+
 def giant(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
     return png((width, height, depth, colour), rows=bytes(1 << 20))
 
@@ -707,13 +718,31 @@ def avif_giant() -> bytes:
     return whole[:at] + struct.pack("!II", 17000, 17000) + whole[at + 8 :]
 
 
-TEXTS = {"zTXt", "iTXt", "iCCP"}  # Pillow refuses them, and does not say why
+# What no decoder is given to read.
+HARMLESS = {
+    *("exif", "exif directories", "xmp", "photoshop", "iCCP", "stray bytes"),
+    "markers that Pillow does not pass over",
+}
 BOMBS: dict[str, Callable[[], bytes]] = {
     "65536 x 65536": lambda: giant(65536, 65536),
     "just too large": lambda: giant(8001, 8000),
     "16 bit": lambda: giant(30000, 30000, 16, 6),
     "16 bit grey": lambda: giant(60000, 60000, 16, 0),
-    "scans": lambda: scans(300),
+    "scans": lambda: scans(92),  # 10 that belong there: two too many
+    "exif": lambda: inserted(segment(0xE1, b"Exif\0\0" + b"x" * 80) * 45_000),
+    "exif directories": lambda: inserted(segment(0xE1, crowded_exif()) * 380),
+    "xmp": lambda: inserted(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0") * 49_000),
+    "photoshop": lambda: inserted(segment(0xED, b"Photoshop 3.0\0" + crowded_8bim()) * 380),
+    "zTXt after the picture": lambda: png(
+        after=chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1 << 20))) * 300
+    ),
+    "raw profiles": lambda: png(
+        after=chunk(
+            b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n9\n" + b"41" * 500_000)
+        )
+        * 300
+    ),
+    "webp of 64 MP": lambda: encode(Image.new("RGB", (8000, 8000)), "WEBP", lossless=True),
     "scans behind a marker without a length": hidden_scans,
     "large scans": lambda: encode(picture(11000, 9000), progressive=True, quality=10),
     "zTXt": lambda: text_bomb(b"zTXt", b"Comment\0\0"),

@@ -113,7 +113,7 @@ async def _open_one(
     submission, untrusted_photo = open_envelope(untrusted_file, identities)
     quality, was_dirty = _claimed_quality(untrusted_photo)
     try:
-        photo = await scrubber.scrub(untrusted_photo, quality=quality)
+        photo = await scrubber.scrub(untrusted_photo, quality=quality, is_ours=not was_dirty)
     except SubmissionRefused:
         raise Corrupt("What is inside is not a photo.") from None
     folder = to / name

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from relay.scrub.wire import Removed
 
-_EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
+_ORIENTATION, _EXIF_POINTER, _GPS_POINTER = 0x0112, 0x8769, 0x8825
 _EXIF_TAGS = {
     Removed.TIME: (0x0132, 0x9003, 0x9004, 0xC71B),
     Removed.DEVICE: (0x010F, 0x0110, 0x0131, 0x013C, 0x927C, 0xA433, 0xA434, 0xC614),
@@ -47,10 +47,16 @@ _IPTC_FIELDS = {
 }
 
 
+def orientation_in_exif(block: bytes) -> int:
+    """Return the orientation, 1 to 8; 1 where nothing says otherwise."""
+    tiff, order = _open_tiff(block)
+    value = _directory(tiff, order, _long(tiff, order, 4))[0].get(_ORIENTATION, 0)
+    return value >> 16 if order == ">" else value & 0xFFFF  # a SHORT stands in the first two bytes
+
+
 def in_exif(block: bytes) -> Removed:
     """Return the words for EXIF in either byte order, with or without its `Exif` in front."""
-    tiff = block.removeprefix(b"Exif\0").removeprefix(b"\0")
-    order = ">" if tiff.startswith(b"MM") else "<"
+    tiff, order = _open_tiff(block)
     main, thumbnail_at = _directory(tiff, order, _long(tiff, order, 4))
     exif, _ = _directory(tiff, order, main.get(_EXIF_POINTER, 0))
     gps, _ = _directory(tiff, order, main.get(_GPS_POINTER, 0))
@@ -113,6 +119,11 @@ def _flags(words: Mapping[Removed, Iterable[object]], is_there: Callable[..., bo
         if any(is_there(word) for word in candidates):
             found |= flag
     return found
+
+
+def _open_tiff(block: bytes) -> tuple[bytes, str]:
+    tiff = block.removeprefix(b"Exif\0").removeprefix(b"\0")
+    return tiff, ">" if tiff.startswith(b"MM") else "<"
 
 
 def _directory(tiff: bytes, order: str, at: int) -> tuple[dict[int, int], int]:

@@ -166,10 +166,10 @@ class Box:
 
 
 def _work() -> None:
-    max_bytes, quality, length = REQUEST.unpack(_receive(REQUEST.size))
+    max_bytes, quality, is_ours, length = REQUEST.unpack(_receive(REQUEST.size))
     if length > MAX_UPLOAD_BYTES:
         return
-    redrawn = redraw(_receive(length), max_bytes=max_bytes, quality=quality)
+    redrawn = redraw(_receive(length), max_bytes=max_bytes, quality=quality, is_ours=is_ours)
     answer = ANSWER.pack(
         redrawn.code,
         redrawn.width_px,

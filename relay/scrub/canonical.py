@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from relay.scrub.wire import LONG_SIDE_PX
 
 Size = tuple[int, int]
+_EDGE = 6.6 / LONG_SIDE_PX  # of each side: 3.3 px left and right of a picture of our own size
 LONG_SIDES_PX = (LONG_SIDE_PX, 1280, 960, 640, 320)
 _RATIOS = ((1, 1), (4, 3), (3, 2), (16, 9), (20, 9))
 _MOST_CROPPED = 1 / 8  # of the picture; beyond it the whole is shown on white
@@ -40,11 +41,13 @@ class Plan:
     box: tuple[float, float, float, float]
 
 
-def plan(width_px: int, height_px: int) -> Plan:
+def plan(width_px: int, height_px: int, *, is_ours: bool) -> Plan:
     """Return how a picture of this size becomes one of `SIZES`.
 
     It is cropped around its middle to the nearest ratio where that costs at most an eighth of it,
-    and shown whole on white where it would cost more. A picture that has one of `SIZES` keeps it.
+    and shown whole on white where it would cost more. A narrow edge goes in any case: the rest then
+    lies askew to the blocks of 8 px that it was coded in, and what was hidden in those, or tells
+    which program coded them, is blurred. is_ours: a picture of one of `SIZES`, taken as it is.
     """
     long_px = min(LONG_SIDES_PX, key=lambda side: _distance(side, max(width_px, height_px)))
     ratio = max(width_px, height_px) / min(width_px, height_px)
@@ -54,10 +57,20 @@ def plan(width_px: int, height_px: int) -> Plan:
     scales = canvas[0] / width_px, canvas[1] / height_px
     if min(scales) / max(scales) < 1 - _MOST_CROPPED:
         drawn = [max(1, round(side * min(scales))) for side in (width_px, height_px)]
-        return Plan(canvas=canvas, drawn=(drawn[0], drawn[1]), box=(0, 0, width_px, height_px))
-    left = max(0, width_px - canvas[0] / max(scales)) / 2
-    top = max(0, height_px - canvas[1] / max(scales)) / 2
-    return Plan(canvas=canvas, drawn=canvas, box=(left, top, width_px - left, height_px - top))
+        return Plan(canvas=canvas, drawn=(drawn[0], drawn[1]), box=_box(width_px, height_px, 1, 1))
+    if is_ours:
+        return Plan(canvas=canvas, drawn=canvas, box=(0, 0, width_px, height_px))
+    across, down = (min(1, scale / max(scales)) for scale in scales)
+    return Plan(canvas=canvas, drawn=canvas, box=_box(width_px, height_px, across, down))
+
+
+def _box(
+    width_px: int, height_px: int, across: float, down: float
+) -> tuple[float, float, float, float]:
+    """Return the middle of a picture: these shares of its sides, less the edge."""
+    left = width_px * (1 - across * (1 - _EDGE)) / 2
+    top = height_px * (1 - down * (1 - _EDGE)) / 2
+    return left, top, width_px - left, height_px - top
 
 
 def smaller(size: Size) -> list[Size]:

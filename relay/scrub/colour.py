@@ -17,8 +17,7 @@ _HEAD_BYTES = 1 << 16
 # What Apple, Android and Samsung call the same primaries; in newer profiles in UTF-16.
 _P3_NAMES = ("Display P3", "DCI-P3 D65")
 _ADOBE_NAMES = ("Adobe RGB (1998)",)
-# `colr` of AVIF and HEIC, `cICP` of PNG: primaries 12 without any profile.
-_P3_CODES = (b"colrnclx\x00\x0c", b"\x00\x00\x00\x04cICP\x0c")
+_P3_PRIMARIES = 12
 # Linear light to linear sRGB: both have the white of D65, so two matrices to XYZ make one.
 _P3_TO_SRGB = (
     (1.2249401763, -0.2249401763, 0.0),
@@ -41,15 +40,16 @@ class Space(enum.Enum):
     ADOBE_RGB = enum.auto()
 
 
-def space_of(untrusted_profile: bytes, untrusted_photo: bytes) -> Space | None:
-    """Return the space that a profile, or a code near the start of the file, names."""
+def space_of(untrusted_profile: bytes, *, primaries: int | None = None) -> Space | None:
+    """Return the space that a profile names; without a profile, what the code of primaries names.
+
+    primaries: as of ITU-T H.273, from AVIF, HEIC or PNG.
+    """
     profile = untrusted_profile[:_HEAD_BYTES]
-    if _names(profile, _P3_NAMES):
+    if _names(profile, _P3_NAMES) or (not profile and primaries == _P3_PRIMARIES):
         return Space.DISPLAY_P3
     if _names(profile, _ADOBE_NAMES):
         return Space.ADOBE_RGB
-    if not profile and any(untrusted_photo.find(code, 0, _HEAD_BYTES) >= 0 for code in _P3_CODES):
-        return Space.DISPLAY_P3
     return None
 
 

@@ -1,4 +1,6 @@
-"""Walk over the parts of a photo's file. Nothing of them is read but names and lengths.
+"""Walk over the parts of a photo's file, and give a decoder those that make the picture, no others.
+
+Nothing of the parts is read but names and lengths.
 
 Source: ITU-T T.81 annex B; PNG (W3C) section 5.3; RFC 9649 section 2.3 (RIFF); ISO/IEC 14496-12
 section 4.2 (boxes).
@@ -6,6 +8,7 @@ section 4.2 (boxes).
 
 import itertools
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -14,12 +17,22 @@ from relay.scrub.formats import Kind
 # A PNG of 64 MiB in the chunks of 8 KiB that libpng writes has 8,192 parts, a JPEG with a depth
 # map in XMP has hundreds. Millions would keep the plug-ins of Pillow busy for a minute.
 MOST_PARTS = 50_000
+META_BYTES = 1 << 18  # where AVIF and HEIC describe themselves
+_MOST_PROFILE_PARTS, _MOST_PROFILE_BYTES = 16, 1 << 16
 SOS, EOI = b"\xda", b"\xd9"
 _NEXT_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 # Markers that a length follows and that decoders pass over, or read, as a whole.
 _SEGMENTS = {bytes([marker]) for marker in (*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE)} - {
     b"\xc8"
 }
+# What decodes a JPEG: frames, Huffman and quantisation tables, height, restarts.
+_DECODED_SEGMENTS = {b"%c" % at for at in (*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD)} - {b"\xc8"}
+_COLOUR_MARKS = {b"\xe0": b"JFIF\0", b"\xee": b"Adobe"}  # the first of each
+_DECODED_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+
+
+class TooComplexError(Exception):
+    """The file asks for more work than a photo is worth."""
 
 
 class Part(NamedTuple):
@@ -48,16 +61,61 @@ def count_scans(segments: list[Part]) -> int:
     return sum(segment.name == SOS for segment in segments)
 
 
-def count_stray_bytes(segments: list[Part]) -> int:
-    """Return how many bytes before a JPEG's first scan belong to no segment that decoders know."""
-    known = position = 2
+def strip(untrusted_photo: bytes, kind: Kind, parts: list[Part]) -> bytes:
+    """Return a JPEG or PNG of the parts that its decoder needs; other kinds as they are.
+
+    Metadata that is not there costs a plug-in no time and finds no flaw in it.
+    """
+    if kind is Kind.JPEG:
+        return untrusted_photo[:2] + b"".join(_keep_segments(untrusted_photo, parts))
+    if kind is Kind.PNG:
+        kept = [part for part in parts if part.name in _DECODED_CHUNKS]
+        return untrusted_photo[:8] + b"".join(
+            untrusted_photo[part.start - 8 : part.stop + 4] for part in kept
+        )
+    return untrusted_photo
+
+
+def find_profile(untrusted_photo: bytes, kind: Kind, parts: list[Part]) -> bytes:
+    """Return the start of the colour profile of a JPEG or PNG; empty where there is none."""
+    if kind is Kind.JPEG:
+        return b"".join(
+            untrusted_photo[part.start : part.stop]
+            for part in [part for part in parts if part.name == b"\xe2"][:_MOST_PROFILE_PARTS]
+            if untrusted_photo.startswith(b"ICC_PROFILE\0", part.start)
+        )
+    for part in parts:
+        if part.name == b"iCCP":
+            deflated = untrusted_photo[part.start : part.stop].partition(b"\0")[2][1:]
+            try:
+                return zlib.decompressobj().decompress(deflated, _MOST_PROFILE_BYTES)
+            except zlib.error:
+                return b""
+    return b""
+
+
+def find_primaries(untrusted_photo: bytes, kind: Kind, parts: list[Part]) -> int | None:
+    """Return the code of primaries that a PNG, AVIF or HEIC gives, as of ITU-T H.273."""
+    if kind is Kind.PNG:
+        codes = [untrusted_photo[part.start] for part in parts if part.name == b"cICP"]
+        return codes[0] if codes else None
+    if kind in {Kind.AVIF, Kind.HEIC}:
+        at = untrusted_photo.find(b"colrnclx", 0, META_BYTES)
+        return int.from_bytes(untrusted_photo[at + 8 : at + 10], "big") if at >= 0 else None
+    return None
+
+
+def _keep_segments(untrusted_jpeg: bytes, segments: list[Part]) -> Iterator[bytes]:
+    """Yield tables, frame and what tells the colour space, then all from the first scan on."""
+    colour_marks = dict(_COLOUR_MARKS)
     for name, start, stop in segments:
-        position = stop
         if name == SOS:
-            return start - 4 - known
-        if name in _SEGMENTS:
-            known += 4 + stop - start
-    return position - known
+            yield untrusted_jpeg[start - 4 :]
+            return
+        is_colour = name in colour_marks and untrusted_jpeg.startswith(colour_marks[name], start)
+        if name in _DECODED_SEGMENTS or is_colour:
+            yield untrusted_jpeg[start - 4 : stop]
+            colour_marks.pop(name, None)
 
 
 def _walk_jpeg(data: bytes) -> Iterator[Part]:

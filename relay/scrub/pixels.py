@@ -13,18 +13,29 @@ from dataclasses import dataclass
 from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from relay.scrub import canonical, colour
+from relay.scrub.blocks import orientation_in_exif
 from relay.scrub.canonical import Plan, Size
-from relay.scrub.containers import MOST_PARTS, Part, count_scans, count_stray_bytes, find_parts
+from relay.scrub.containers import (
+    META_BYTES,
+    MOST_PARTS,
+    Part,
+    TooComplexError,
+    count_scans,
+    find_parts,
+    find_primaries,
+    find_profile,
+    strip,
+)
 from relay.scrub.formats import Kind, kind_of
 from relay.scrub.removed import find_removed
 from relay.scrub.wire import LONG_SIDE_PX, QUALITY, Code, Removed
 
-MAX_PIXELS = 64_000_000
+MAX_PIXELS, MAX_COSTLY_PIXELS = 64_000_000, 32_000_000
+_PNG_DEPTH_AT = 24
 # A progressive photo has 10 scans, each a pass over all its pixels; a file of 244 kB can ask for
 # thousands and burn seconds of CPU.
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_000_000_000
-MAX_STRAY_BYTES = 1 << 16  # before the first scan; Pillow passes over them one by one
 _QUALITY_STEP = 5
 _LOWEST_QUALITY = 30
 _UPRIGHT = {
@@ -39,24 +50,16 @@ _UPRIGHT = {
 _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255)
 _SPATIAL_EXTENTS = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)  # Source: ISO/IEC 23008-12 6.5.3
-_META_BYTES = 1 << 18
 _DRAFT_FACTORS = (8, 4, 2)
 # Factors by which Pillow widens grey of fewer bits, by its name for the pixels in the file.
 _WIDENED = {"L;2": 85, "L;4": 17, "L": 1}
 _OPAQUE = 255
 
 
-class _JpegFile(JpegImagePlugin.JpegImageFile):
-    """The first picture of a JPEG, multi-picture files included."""
-
-    def _read_dpi_from_exif(self) -> None:
-        """Do nothing: it is of no use here, and it raises where EXIF is damaged."""
-
-
 Opener = Callable[[io.BytesIO], Image.Image]
 # The one decoder of each kind. `heic.load` adds the one that is missing.
 OPENERS: dict[Kind, Opener] = {
-    Kind.JPEG: _JpegFile,
+    Kind.JPEG: JpegImagePlugin.JpegImageFile,
     Kind.PNG: PngImagePlugin.PngImageFile,
     Kind.WEBP: WebPImagePlugin.WebPImageFile,
     Kind.AVIF: AvifImagePlugin.AvifImageFile,
@@ -79,18 +82,19 @@ class Redrawn:
     removed: Removed = Removed.NOTHING
 
 
-class _TooComplexError(Exception):
-    pass
+def redraw(
+    untrusted_photo: bytes, *, max_bytes: int, quality: int, is_ours: bool = False
+) -> Redrawn:
+    """Return the picture as a baseline JPEG of at most `max_bytes` in one of `canonical.SIZES`.
 
-
-def redraw(untrusted_photo: bytes, *, max_bytes: int, quality: int) -> Redrawn:
-    """Return the picture as a baseline JPEG of at most `max_bytes` in one of `canonical.SIZES`."""
+    is_ours: it has been redrawn before and passed `jpeg.check`; it keeps every pixel in its place.
+    """
     kind = kind_of(untrusted_photo)
     if kind not in OPENERS:
         return Redrawn(code=Code.UNSUPPORTED)
     try:
-        return _redraw(untrusted_photo, kind, max_bytes, quality)
-    except (_TooComplexError, Image.DecompressionBombError, MemoryError):
+        return _redraw(untrusted_photo, kind, max_bytes, quality, is_ours=is_ours)
+    except (TooComplexError, Image.DecompressionBombError, MemoryError):
         return Redrawn(code=Code.TOO_COMPLEX)
     except Exception:  # noqa: BLE001 - whatever a decoder raises, the file is at fault
         return Redrawn(code=Code.DAMAGED)
@@ -127,17 +131,20 @@ def warm_up() -> list[bytes]:
     return samples
 
 
-def _redraw(untrusted_photo: bytes, kind: Kind, max_bytes: int, quality: int) -> Redrawn:
+def _redraw(
+    untrusted_photo: bytes, kind: Kind, max_bytes: int, quality: int, *, is_ours: bool
+) -> Redrawn:
     parts = _find_parts(untrusted_photo, kind)
-    picture = OPENERS[kind](io.BytesIO(untrusted_photo))
-    _check_size(picture.size, count_scans(parts) if kind is Kind.JPEG else 1)
+    picture = OPENERS[kind](io.BytesIO(strip(untrusted_photo, kind, parts)))
+    _check_size(picture.size, _most_pixels(untrusted_photo, kind, parts))
     removed = find_removed(untrusted_photo, kind, picture, parts)
-    space = colour.space_of(picture.info.get("icc_profile") or b"", untrusted_photo)
+    profile = picture.info.get("icc_profile") or find_profile(untrusted_photo, kind, parts)
+    space = colour.space_of(profile, primaries=find_primaries(untrusted_photo, kind, parts))
     if kind is Kind.JPEG:
         _draft(picture)
     visible, is_hiding = _show(picture)
-    canvas = _draw(visible, canonical.plan(*picture.size), space)
-    orientation = _read_orientation(picture)
+    canvas = _draw(visible, canonical.plan(*picture.size, is_ours=is_ours), space)
+    orientation = _find_orientation(untrusted_photo, kind, parts, picture)
     if orientation in _UPRIGHT:
         canvas = canvas.transpose(_UPRIGHT[orientation])
     encoded, size, used = _encode_to_fit(canvas, max_bytes, quality)
@@ -154,26 +161,44 @@ def _redraw(untrusted_photo: bytes, kind: Kind, max_bytes: int, quality: int) ->
 def _find_parts(untrusted_photo: bytes, kind: Kind) -> list[Part]:
     """Return the parts of the file. Refuse what keeps a plug-in busy before it tells a size."""
     parts = find_parts(untrusted_photo, kind)
-    stray_bytes = count_stray_bytes(parts) if kind is Kind.JPEG else 0
-    if len(parts) == MOST_PARTS or stray_bytes > MAX_STRAY_BYTES:
-        raise _TooComplexError
+    scans = count_scans(parts) if kind is Kind.JPEG else 1
+    if len(parts) == MOST_PARTS or scans > MAX_SCANS:
+        raise TooComplexError
     if kind in {Kind.AVIF, Kind.HEIC}:
-        for match in _SPATIAL_EXTENTS.finditer(untrusted_photo, 0, _META_BYTES):
-            _check_size(struct.unpack("!II", match[1]), 1)
+        for match in _SPATIAL_EXTENTS.finditer(untrusted_photo, 0, META_BYTES):
+            _check_size(struct.unpack("!II", match[1]), MAX_PIXELS)
     return parts
 
 
-def _check_size(size: Size, scans: int) -> None:
-    pixels = size[0] * size[1]
-    if pixels > MAX_PIXELS or scans > MAX_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
-        raise _TooComplexError
+def _check_size(size: Size, most_pixels: int) -> None:
+    if size[0] * size[1] > most_pixels:
+        raise TooComplexError
 
 
-def _read_orientation(picture: Image.Image) -> int:
+def _most_pixels(untrusted_photo: bytes, kind: Kind, parts: list[Part]) -> int:
+    """Return how large this picture may be: some cost more than others, in time or in memory."""
+    if kind is Kind.JPEG:
+        return min(MAX_PIXELS, MAX_SCANNED_PIXELS // max(1, count_scans(parts)))
+    is_deep = kind is Kind.PNG and untrusted_photo[_PNG_DEPTH_AT : _PNG_DEPTH_AT + 1] == b"\x10"
+    return MAX_COSTLY_PIXELS if is_deep or kind in {Kind.WEBP, Kind.AVIF} else MAX_PIXELS
+
+
+def _find_orientation(
+    untrusted_photo: bytes, kind: Kind, parts: list[Part], picture: Image.Image
+) -> int:
+    """Return the orientation that EXIF gives; 1 where it is damaged or XMP alone says something."""
     try:
-        return int(picture.getexif().get(_ORIENTATION_TAG, 1))
+        if kind in {Kind.WEBP, Kind.AVIF, Kind.HEIC}:
+            return orientation_in_exif(picture.info.get("exif") or b"")
+        for name, start, stop in parts:
+            if (name, untrusted_photo[start : start + 5]) == (
+                b"\xe1",
+                b"Exif\0",
+            ) or name == b"eXIf":
+                return orientation_in_exif(untrusted_photo[start:stop])
     except Exception:  # noqa: BLE001 - damaged EXIF must not cost anyone her photo
         return 1
+    return 1
 
 
 def _draft(picture: Image.Image) -> None:
@@ -252,7 +277,7 @@ def _encode_to_fit(canvas: Image.Image, max_bytes: int, quality: int) -> tuple[b
             encoded = _encode(fresh, lower)
             if len(encoded) <= max_bytes:
                 return encoded, size, lower
-    raise _TooComplexError
+    raise TooComplexError
 
 
 def _encode(fresh: Image.Image, quality: int) -> bytes:

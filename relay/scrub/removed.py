@@ -6,13 +6,15 @@ Source: JFIF 1.02; CIPA DC-007 (MPF); C2PA 2.1 section 11; PNG (W3C) section 11;
 ISO/IEC 23008-12.
 """
 
+import re
 import zlib
+from collections import Counter
 from typing import assert_never
 
 from PIL import Image
 
 from relay.scrub import blocks
-from relay.scrub.containers import EOI, Part, find_boxes
+from relay.scrub.containers import EOI, Part, TooComplexError, find_boxes
 from relay.scrub.formats import Kind
 from relay.scrub.wire import Removed
 
@@ -23,6 +25,7 @@ _NAMELESS = {b"%c" % at for at in (*range(0xE0, 0xF0), 0xFE)}
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12
 _COMMON_DENSITIES = {b"\0\0\1\0\1", b"\1\0\x48\0\x48", b"\1\0\x60\0\x60"}
 _XMP, _EXTENDED_XMP = b"http://ns.adobe.com/xap/", b"http://ns.adobe.com/xmp/extension/\0"
+_MOST_LOOKS = 16  # at segments of one marker: what is in the seventeenth was in one before
 _EXTENDED_XMP_HEAD_BYTES = len(_EXTENDED_XMP) + 40  # a digest, a length, an offset
 _CHUNKS = {
     b"iCCP": Removed.COLOUR_PROFILE,
@@ -43,7 +46,7 @@ _TEXT_KEYS = {
     b"Software": Removed.DEVICE,
     b"Source": Removed.DEVICE,
 }
-_MOST_TEXT_BYTES = 1 << 20
+_MOST_TEXT_BYTES = 4 << 20  # all texts of a PNG together
 _RIFF_CHUNKS = {
     b"ICCP": Removed.COLOUR_PROFILE,
     b"C2PA": Removed.CONTENT_CREDENTIALS,
@@ -54,6 +57,7 @@ _BOXES = {
     b"mpvd": Removed.VIDEO,
     **dict.fromkeys((b"ftyp", b"meta", b"mdat"), Removed.NOTHING),
 }
+_JPEG_WITHIN = re.compile(rb"\xff\xd8\xff[\xe0\xe1\xdb]")  # three bytes alone come up in any video
 _C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _PICTURE_ITEMS = {b"av01", b"hvc1", b"grid", b"iovl", b"iden", b"jpeg", b"tmap"}
 
@@ -61,7 +65,11 @@ _PICTURE_ITEMS = {b"av01", b"hvc1", b"grid", b"iovl", b"iden", b"jpeg", b"tmap"}
 def find_removed(
     untrusted_photo: bytes, kind: Kind, picture: Image.Image, parts: list[Part]
 ) -> Removed:
-    """Return what was found, but for hidden pixels. Never raises."""
+    """Return what was found, but for hidden pixels. A damaged block gives less, and no error.
+
+    Raises:
+        TooComplexError: more text than any photo has.
+    """
     try:
         match kind:
             case Kind.JPEG:
@@ -74,6 +82,8 @@ def find_removed(
                 return _in_boxes(untrusted_photo, parts) | _in_info(picture)
             case _:
                 assert_never(kind)
+    except TooComplexError:
+        raise
     except Exception:  # noqa: BLE001 - a damaged block must not cost anyone her photo
         return Removed.COMMENT
 
@@ -85,7 +95,7 @@ def _in_trailer(untrusted_photo: bytes, start: int) -> Removed:
     found = Removed.NOTHING
     if untrusted_photo.find(b"ftyp", start) >= 0:
         found |= Removed.VIDEO
-    if untrusted_photo.find(b"\xff\xd8\xff", start) >= 0:
+    if _JPEG_WITHIN.search(untrusted_photo, start):
         found |= Removed.SECOND_PICTURE
     return found or Removed.COMMENT
 
@@ -94,18 +104,20 @@ def _in_trailer(untrusted_photo: bytes, start: int) -> Removed:
 
 
 def _in_jpeg(untrusted_jpeg: bytes, segments: list[Part]) -> Removed:
-    found, xmp = Removed.NOTHING, b""
+    found = Removed.NOTHING
+    xmp: list[bytes] = []
+    looked: Counter[bytes] = Counter()
     for marker, start, stop in segments:
         if marker == EOI:
             found |= _in_trailer(untrusted_jpeg, stop)
         elif marker in _NAMELESS:
             body = untrusted_jpeg[start:stop]
             if marker == _APP1 and body.startswith((_XMP, _EXTENDED_XMP)):
-                at = _EXTENDED_XMP_HEAD_BYTES if body.startswith(_EXTENDED_XMP) else 0
-                xmp += body[at : at + blocks.MOST_XMP_BYTES - len(xmp)]
-            else:
+                xmp.append(body[_EXTENDED_XMP_HEAD_BYTES * body.startswith(_EXTENDED_XMP) :])
+            elif looked[marker] < _MOST_LOOKS:
+                looked[marker] += 1
                 found |= _in_segment(marker, body)
-    return found | blocks.in_xmp(xmp) if xmp else found
+    return found | blocks.in_xmp(b"".join(xmp)) if xmp else found
 
 
 def _in_segment(marker: bytes, body: bytes) -> Removed:
@@ -114,7 +126,10 @@ def _in_segment(marker: bytes, body: bytes) -> Removed:
     if marker == _APP14 and body.startswith(b"Adobe") and len(body) == _ADOBE_BYTES:
         return Removed.NOTHING
     if marker == _APP11 and (b"jumb" in body or b"c2pa" in body):
-        return Removed.CONTENT_CREDENTIALS
+        has_thumbnail = b"c2pa.thumbnail" in body
+        return Removed.CONTENT_CREDENTIALS | (
+            Removed.THUMBNAIL if has_thumbnail else Removed.NOTHING
+        )
     for app, name, find in (
         (_APP1, b"Exif\0", blocks.in_exif),
         (_APP13, b"Photoshop ", blocks.in_photoshop),
@@ -139,10 +154,10 @@ def _in_app0(body: bytes) -> Removed:
 
 
 def _in_png(untrusted_png: bytes, chunks: list[Part]) -> Removed:
-    found = Removed.NOTHING
+    found, texts = Removed.NOTHING, _Texts()
     for name, start, stop in chunks:
         if name in {b"tEXt", b"zTXt", b"iTXt"}:
-            found |= _in_text(name, untrusted_png[start:stop])
+            found |= _in_text(name, untrusted_png[start:stop], texts)
         elif name == b"eXIf":
             found |= blocks.in_exif(untrusted_png[start:stop])
         else:
@@ -150,12 +165,16 @@ def _in_png(untrusted_png: bytes, chunks: list[Part]) -> Removed:
     return found | _in_trailer(untrusted_png, chunks[-1].stop + 4) if chunks else found
 
 
-def _in_text(name: bytes, body: bytes) -> Removed:
+def _in_text(name: bytes, body: bytes, texts: "_Texts") -> Removed:
     key, _, rest = body.partition(b"\0")
+    if name == b"iTXt":
+        text = texts.read(rest[2:].split(b"\0", 2)[-1], is_deflated=rest[:1] == b"\1")
+    else:
+        text = texts.read(rest[name == b"zTXt" :], is_deflated=name == b"zTXt")
     if key == b"XML:com.adobe.xmp":
-        return blocks.in_xmp(_inflate(rest[2:].split(b"\0", 2)[-1], is_deflated=rest[:1] == b"\1"))
+        return blocks.in_xmp(text)
     if key.startswith(b"Raw profile type "):
-        return _in_raw_profile(_inflate(rest[1:], is_deflated=name == b"zTXt"))
+        return _in_raw_profile(text)
     if key.startswith(b"date:"):
         return Removed.TIME
     return _TEXT_KEYS.get(key, Removed.COMMENT)
@@ -175,13 +194,27 @@ def _in_raw_profile(text: bytes) -> Removed:
     return Removed.COLOUR_PROFILE if lines[1:2] in ([b"icc"], [b"icm"]) else blocks.in_xmp(content)
 
 
-def _inflate(content: bytes, *, is_deflated: bool) -> bytes:
-    if not is_deflated:
+class _Texts:
+    """Reads the texts of one file, up to what a photo may have of them."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_TEXT_BYTES
+
+    def read(self, content: bytes, *, is_deflated: bool) -> bytes:
+        """Return a text, inflated where it has to be.
+
+        Raises:
+            TooComplexError: it, or all together, is too long.
+        """
+        if is_deflated:
+            try:
+                content = zlib.decompressobj().decompress(content, self._left + 1)
+            except zlib.error:
+                return b""
+        self._left -= len(content)
+        if self._left < 0:
+            raise TooComplexError
         return content
-    try:
-        return zlib.decompressobj().decompress(content, _MOST_TEXT_BYTES)
-    except zlib.error:
-        return b""
 
 
 # -- WebP -----------------------------------------------------------------------------------------

@@ -121,10 +121,12 @@ class Scrubber:
         untrusted_photo: bytes | bytearray,
         *,
         quality: int = QUALITY,
+        is_ours: bool = False,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> ScrubbedPhoto:
         """Return the picture in `untrusted_photo`, redrawn and checked.
 
+        is_ours: it has been redrawn before and passed `jpeg.check`; its pixels stay in their place.
         is_wanted: asked when its turn has come; whoever has gone takes nobody's turn.
 
         Raises:
@@ -137,7 +139,9 @@ class Scrubber:
                 raise Busy
             try:
                 async with asyncio.timeout(_JOB_S):
-                    untrusted_answer, untrusted_jpeg = await self._run(untrusted_photo, quality)
+                    untrusted_answer, untrusted_jpeg = await self._run(
+                        untrusted_photo, quality, is_ours=is_ours
+                    )
             except (OSError, EOFError, TimeoutError):
                 raise ScrubFailed from None
         return _believe(untrusted_answer, untrusted_jpeg, highest_quality=quality)
@@ -155,7 +159,7 @@ class Scrubber:
             self._slots.release()
 
     async def _run(
-        self, untrusted_photo: bytes | bytearray, quality: int
+        self, untrusted_photo: bytes | bytearray, quality: int, *, is_ours: bool
     ) -> tuple[tuple[int, ...], bytes]:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -163,7 +167,7 @@ class Scrubber:
             ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             with theirs:
                 await self._choose_box(untrusted_photo).hand_over(theirs)
-            header = REQUEST.pack(self._max_jpeg_bytes, quality, len(untrusted_photo))
+            header = REQUEST.pack(self._max_jpeg_bytes, quality, is_ours, len(untrusted_photo))
             await loop.sock_sendall(ours, header)
             await loop.sock_sendall(ours, untrusted_photo)
             untrusted_answer = ANSWER.unpack(await _receive(loop, ours, ANSWER.size))

@@ -7,8 +7,9 @@ LONG_SIDE_PX = 1600
 QUALITY = 85
 MAX_UPLOAD_BYTES = 64 << 20  # the box reads no more than this, whatever the configuration says
 
-# Request: bytes of the largest acceptable JPEG, highest quality, bytes of the photo that follows.
-REQUEST = struct.Struct("!IBI")
+# Request: bytes of the largest acceptable JPEG, highest quality, whether a box has redrawn the
+# photo before, bytes of the photo that follows.
+REQUEST = struct.Struct("!IB?I")
 # Answer: code, width and height in px, quality, what was removed (bits), bytes of JPEG to follow.
 ANSWER = struct.Struct("!BHHBHI")
 # What the box says once it is warm: whether it will work, and the walls that stand (bits).

@@ -40,7 +40,8 @@ LIMITS = {
 # A box that leaves the size as the decoder gives it: what a standard size costs by itself.
 _KEEP_SIZE = (
     "from relay.scrub import canonical, pixels; "
-    "canonical.plan = lambda w, h: canonical.Plan(canvas=(w, h), drawn=(w, h), box=(0, 0, w, h)); "
+    "canonical.plan = lambda w, h, is_ours: "
+    "canonical.Plan(canvas=(w, h), drawn=(w, h), box=(0, 0, w, h)); "
     "canonical.smaller = lambda size: []; "
 )
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -6,6 +6,7 @@ Run as `python -I tests/scrub/odd_box.py` in place of the box; the photo is the 
 import ctypes
 import os
 from collections.abc import Callable
+from typing import Any
 
 from relay.scrub import box, confine
 from relay.scrub.pixels import Redrawn, redraw
@@ -110,11 +111,11 @@ ODD: dict[str, Callable[[], Redrawn]] = {
 SAMPLE = b""
 
 
-def odd_redraw(untrusted_photo: bytes, *, max_bytes: int, quality: int) -> Redrawn:
+def odd_redraw(untrusted_photo: bytes, **options: Any) -> Redrawn:
     odd = ODD.get(untrusted_photo[:32].decode("ascii", "replace"))
     if odd is not None:
         return odd()
-    return redraw(untrusted_photo, max_bytes=max_bytes, quality=quality)
+    return redraw(untrusted_photo, **options)
 
 
 def main() -> None:

@@ -115,9 +115,9 @@ def test_photos_in_every_kind_of_file_look_right(kind: str, space: Space) -> Non
 def test_codes_without_a_profile_name_p3() -> None:
     wide = photos.png(before=photos.chunk(b"cICP", b"\x0c\x0d\x00\x01"))
     plain = photos.png(before=photos.chunk(b"cICP", b"\x01\x0d\x00\x01"))
-    assert space_of(b"", wide) is Space.DISPLAY_P3
-    assert space_of(b"", plain) is None
-    assert space_of(b"", b"....colrnclx\x00\x0c\x00\x0d\x00\x06\x80") is Space.DISPLAY_P3
+    assert space_of(b"", primaries=12) is Space.DISPLAY_P3
+    assert space_of(b"", primaries=1) is None
+    assert space_of(b"sRGB", primaries=12) is None, "a profile goes first"
     assert redraw(wide, max_bytes=1 << 20, quality=85) != redraw(
         plain, max_bytes=1 << 20, quality=85
     )
@@ -127,7 +127,7 @@ def test_codes_without_a_profile_name_p3() -> None:
     "untrusted", [b"", b"Display P2", bytes(1 << 20) + b"Display P3", b"\xff" * 99]
 )
 def test_no_other_profile_changes_a_colour(untrusted: bytes) -> None:
-    assert space_of(untrusted, b"") is None
+    assert space_of(untrusted) is None
 
 
 def djpeg(photo: bytes) -> Image.Image:

@@ -1,4 +1,5 @@
 import io
+import math
 import random
 import re
 import resource
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image, WebPImagePlugin
+from PIL import Image, ImageChops, WebPImagePlugin
 
 from relay.errors import HeicUnsafe
 from relay.scrub import canonical, heic, jpeg, pixels
@@ -186,6 +187,49 @@ def test_damaged_exif_costs_nobody_her_photo() -> None:
         assert run(photo).code == Code.CLEAN
 
 
+COSINES = [
+    [math.sqrt((2 if u else 1) / 8) * math.cos((2 * x + 1) * u * math.pi / 16) for x in range(8)]
+    for u in range(8)
+]
+
+
+def coefficients(photo: bytes, places: list[tuple[int, int]]) -> list[int]:
+    """What a JPEG's encoder kept of some blocks' brightness, all but each mean; from pixels."""
+    picture = Image.open(io.BytesIO(photo))
+    divisors = picture.quantization[0]
+    grey = picture.convert("YCbCr").getchannel("Y")
+    found = []
+    for left, top in places:
+        block = list(grey.crop((8 * left, 8 * top, 8 * left + 8, 8 * top + 8)).tobytes())
+        for v, u in [(v, u) for v in range(8) for u in range(8) if u or v]:
+            sum_ = sum(
+                COSINES[v][y] * COSINES[u][x] * (block[8 * y + x] - 128)
+                for y in range(8)
+                for x in range(8)
+            )
+            found.append(round(sum_ / divisors[8 * v + u]))
+    return found
+
+
+def test_what_hides_in_the_coding_of_a_picture_of_our_own_size_and_quality_is_lost() -> None:
+    """Redrawn in place, nearly every coefficient would stay: marks in them, and who coded it."""
+    picture = photos.picture(640, 480, seed=3)
+    picture = ImageChops.add(picture, photos.noise(640, 480).reduce(1), 4)
+    photo = photos.encode(picture, quality=85, subsampling="4:2:0")
+    rng = random.Random(2)
+    places = [(rng.randrange(80), rng.randrange(60)) for _ in range(60)]
+
+    def kept(redrawn: pixels.Redrawn) -> float:
+        pairs = zip(coefficients(photo, places), coefficients(redrawn.jpeg, places), strict=True)
+        marks = [(one & 1) == (other & 1) for one, other in pairs if abs(one) > 1]
+        assert len(marks) > 200
+        return sum(marks) / len(marks)
+
+    in_place = redraw(photo, max_bytes=BUDGET, quality=85, is_ours=True)
+    assert kept(in_place) > 0.9, "else this would prove nothing"
+    assert kept(run(photo)) < 0.62
+
+
 # -- what costs too much --------------------------------------------------------------------------
 
 
@@ -195,7 +239,7 @@ def test_a_bomb_is_refused_within_a_second(name: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF)
     code = run(bomb).code
     after = resource.getrusage(resource.RUSAGE_SELF)
-    assert code == (Code.DAMAGED if name in photos.TEXTS else Code.TOO_COMPLEX)
+    assert code == (Code.CLEAN if name in photos.HARMLESS else Code.TOO_COMPLEX)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
     assert after.ru_maxrss - before.ru_maxrss < 200 * 1024, "KiB"
 
