@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import yarl
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
@@ -23,6 +24,9 @@ _LINGER_S = 30.0  # read on after a refusal, so that the page arrives instead of
 _KEEPALIVE_S = 75.0
 _BACKLOG = 512
 _FIRST_REQUEST_S = 30.0  # a connection that has asked for nothing by then is closed
+_NOT_FOUND = 404
+# yarl remembers the last addresses that were asked for.
+_ADDRESS_CACHES = [one for one in vars(yarl._url).values() if hasattr(one, "cache_clear")]  # noqa: SLF001 - yarl.cache_clear leaves the most of them
 _READING = ("GET", "HEAD")  # brings nothing of hers
 _SWEEP_S = 0.5  # after an answer; what was hers is gone within two seconds
 MAX_CONNECTIONS = 1000  # on each listener; beyond it, the oldest that asks for nothing is closed
@@ -56,6 +60,8 @@ class _Sweeper:
             self._loop.call_later(_SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
+        for cache in _ADDRESS_CACHES:
+            cache.cache_clear()
         gc.collect()
         self._is_due = False
         if self._is_due_again:  # whoever asked last may still have been busy
@@ -92,12 +98,15 @@ class _Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Answer, and let go of the page: aiohttp keeps the answer until the next request."""
+        is_odd = bool(request.query_string) or resp.status == _NOT_FOUND
+        if is_odd:  # she may have put her receipt into the address: nothing of it is kept open
+            resp.force_close()
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
             if isinstance(resp, web.Response):
                 resp.body = None
-            if request.method not in _READING:
+            if request.method not in _READING or is_odd:
                 self._sweeper.sweep_soon()
 
     def handle_error(
