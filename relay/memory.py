@@ -19,6 +19,7 @@ NAME = "memory"  # in accept_missing
 _TUNABLES = {"glibc.malloc.perturb": "165", "glibc.malloc.tcache_count": "0"}
 # Python's own allocator keeps small pieces, with what they held. Source: its manual, PYTHONMALLOC.
 _ALLOCATOR = "malloc"
+_TOLD = "RELAY_TOLD"
 _PR_SET_DUMPABLE = 4  # Source: linux/prctl.h
 _SWAPS = Path("/proc/swaps")
 
@@ -39,8 +40,9 @@ def overwrite_freed() -> None:
     whether they obey is what `is_freed_overwritten` looks at.
     """
     told = _tell(os.environ)
-    if told == os.environ:
+    if told == os.environ or _TOLD in os.environ:  # libc takes some away from privileged programs
         return
+    told[_TOLD] = "1"
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], told)  # noqa: S606 - the same program

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -33,31 +34,44 @@ from relay.scrub.wire import (
 )
 
 _CHUNK_BYTES = 1 << 18
+_LOOK_S = 5.0  # between two looks for children that are late
 _WORKS, _ESCAPED = b"w", b"!"
 
 
 def main() -> None:
     """Put up the walls, say which stand, then fork for each job until the control socket closes."""
     is_heic = sys.argv[1:] == [HEIC]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whoever started the service may have set some
+    for number, action in (
+        (signal.SIGINT, signal.SIG_IGN),
+        (signal.SIGALRM, signal.SIG_DFL),
+        (signal.SIGCHLD, signal.SIG_DFL),
+    ):
+        signal.signal(number, action)
     warnings.simplefilter("ignore")  # showing one would look up its line of source, in a file
     confine.forbid_dumps()
-    was_root = os.getuid() == 0
-    is_alone = confine.leave_namespaces()
+    try:
+        samples = _warm_up(is_heic=is_heic)  # first: nobody may not be allowed to read our files
+    except HeicUnsafe:
+        os.write(0, READY.pack(Start.HEIC_UNSAFE, NO_LAYERS))
+        return
+    is_root = os.getuid() == 0
+    is_alone = confine.leave_namespaces(by_user=False)
+    if not is_alone:  # as for most: only root can do it directly
+        if is_root:
+            with suppress(OSError):
+                confine.become_nobody()
+        is_root = os.getuid() == 0  # asked now: in a user namespace nobody has a number
+        is_alone = confine.leave_namespaces(by_user=True)
     if is_alone and os.fork() != 0:  # process 1 of the new namespace does the work
         os.close(0)
         os.wait()
         return
     with socket.socket(fileno=os.dup(0)) as control:
-        try:
-            samples = _warm_up(is_heic=is_heic)
-        except HeicUnsafe:
-            control.sendall(READY.pack(Start.HEIC_UNSAFE, NO_LAYERS))
-            return
-        layers = _put_up_walls(is_alone=is_alone, was_root=was_root)
+        layers = _put_up_walls(is_alone=is_alone, is_root=is_root)
         box = Box(layers=layers, is_heic=is_heic, samples=samples)
         control.sendall(READY.pack(Start.WARM, box.try_out()))
-        signal.signal(signal.SIGCHLD, _reap)
+        signal.signal(signal.SIGCHLD, box.reap)
         box.serve(control)
 
 
@@ -76,10 +90,10 @@ def _warm_up(*, is_heic: bool) -> list[bytes]:
     return samples
 
 
-def _put_up_walls(*, is_alone: bool, was_root: bool) -> Layer:
+def _put_up_walls(*, is_alone: bool, is_root: bool) -> Layer:
     layers = NO_LAYERS
     walls: list[tuple[Layer, Callable[[], object]]] = [
-        (Layer.USER, partial(confine.drop_rights, was_root=was_root)),
+        (Layer.USER, partial(confine.drop_rights, is_root=is_root)),
         (Layer.LANDLOCK, confine.landlock),
     ]
     if is_alone:
@@ -92,12 +106,6 @@ def _put_up_walls(*, is_alone: bool, was_root: bool) -> Layer:
     return layers
 
 
-def _reap(*_: object) -> None:
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
 class Box:
     """The warm process, and what it does to each of its children."""
 
@@ -106,20 +114,44 @@ class Box:
         self.layers = layers
         self._samples = samples
         self._is_heic = is_heic
+        self._deadlines: dict[int, float] = {}
         self._filter: confine.Filter | None = None
         with suppress(OSError):
             self._filter = confine.Filter(threads=is_heic)
 
     def serve(self, control: socket.socket) -> None:
         """Fork for each job until the control socket closes."""
+        control.settimeout(_LOOK_S)
         while True:
-            message, descriptors, _, _ = socket.recv_fds(control, len(JOB), 1)
+            self._end_the_late()
+            try:
+                message, descriptors, _, _ = socket.recv_fds(control, len(JOB), 1)
+            except TimeoutError:
+                continue
             if message != JOB or len(descriptors) != 1:
                 return
-            if os.fork() == 0:
+            child = os.fork()
+            if child == 0:
                 control.close()
                 self.run_child(descriptors[0], _work)
+            self._deadlines[child] = time.monotonic() + confine.WALL_S
             os.close(descriptors[0])
+
+    def reap(self, *_: object) -> None:
+        """Take note of children that have ended."""
+        with suppress(ChildProcessError):
+            while child := os.waitpid(-1, os.WNOHANG)[0]:
+                self._deadlines.pop(child, None)
+
+    def _end_the_late(self) -> None:
+        """Kill what sleeps through its alarm: a child with threads may block signals."""
+        now = time.monotonic()
+        for child in [pid for pid, until in list(self._deadlines.items()) if until < now]:
+            with suppress(ChildProcessError):  # it ended before its deadline was noted
+                if os.waitpid(child, os.WNOHANG) == (0, 0):
+                    os.kill(child, signal.SIGKILL)
+                    continue
+            self._deadlines.pop(child, None)
 
     def run_child(self, job: int, work: Callable[[], None]) -> None:
         """Put the last walls around this process, do `work`, end."""

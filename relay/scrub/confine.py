@@ -7,16 +7,20 @@ landlock(7), seccomp(2), pivot_root(2).
 """
 
 import ctypes
+import errno
 import os
 import resource
 import signal
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 CPU_S = 10
 WALL_S = 30
 ADDRESS_SPACE_BYTES = 1 << 30
+_MOST_THREADS = 256  # of all that run as nobody; the decoder of HEIC has one or two at a time
 JOB = 0  # the one descriptor of a child: its photo comes in and its answer goes out there
 _NOBODY = 65534
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 1, 4, 22
@@ -54,20 +58,24 @@ def _prctl(option: int, value: int) -> None:
 
 
 def forbid_dumps() -> None:
-    """Leave no core, let nobody of the same user look in, gain no rights, die with the parent."""
+    """Leave no core, let nobody of the same user look in, gain no rights, die with the parent.
+
+    Where the machine runs out of memory, the kernel is to take us first.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
-def leave_namespaces() -> bool:
+def leave_namespaces(*, by_user: bool) -> bool:
     """Leave the host's network, processes, mounts, IPC and names. The next fork is process 1.
 
-    Root does it directly; anybody else by way of a user namespace, in which nobody has a name.
+    by_user: by way of a user namespace, in which nobody has a name; needs no rights.
     """
-    by_rank = (_NAMESPACES, _NAMESPACES | _CLONE_NEWUSER)
-    return any(_LIBC.unshare(flags) == 0 for flags in by_rank)
+    return bool(_LIBC.unshare(_NAMESPACES | (_CLONE_NEWUSER if by_user else 0)) == 0)
 
 
 def empty_root() -> None:
@@ -82,25 +90,37 @@ def empty_root() -> None:
     os.chdir("/tmp")  # noqa: S108 - the empty folder just mounted
     if _LIBC.pivot_root(b".", b".") == 0:
         _must(_LIBC.umount2(b".", _MNT_DETACH))
+    elif ctypes.get_errno() == errno.EINVAL:
+        os.chroot(".")  # some roots can't be pivoted: an initramfs, or a chroot
     else:
-        os.chroot(".")  # in a chroot already, nothing can be pivoted
+        _must(-1)
     os.chdir("/")
 
 
-def drop_rights(*, was_root: bool) -> None:
-    """Become nobody where root started us; keep no capability in any case.
+def become_nobody() -> None:
+    """Give up root.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    os.setgroups([])
+    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+
+
+def drop_rights(*, is_root: bool) -> None:
+    """Become nobody where we are root; keep no capability in any case.
 
     Raises:
         OSError: the kernel refuses.
     """
     for capability in range(_MOST_CAPABILITIES):
         _LIBC.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-    if was_root:
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    _must(_LIBC.capset(header, bytes(24)))
+    try:
+        if is_root:
+            become_nobody()
+    finally:
+        _must(_LIBC.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)))
 
 
 def landlock() -> int:
@@ -129,7 +149,8 @@ def landlock() -> int:
 def limit(*, threads: bool) -> None:
     """Bound memory, CPU and wall time; allow no file, no descriptor and no process.
 
-    threads: leave out the last, which counts threads as processes; the filter still holds.
+    threads: some, since the kernel counts them as processes; a process is not let through by the
+    filter in any case.
     """
     signal.alarm(WALL_S)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # neither a fork nor a change of user keeps it
@@ -140,8 +161,8 @@ def limit(*, threads: bool) -> None:
         (resource.RLIMIT_NOFILE, 0),
     ):
         resource.setrlimit(name, (value, value))
-    if not threads:
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    processes = _MOST_THREADS if threads else 0
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from relay.errors import (
     PhotoDamaged,
     PhotoTooComplex,
     PhotoUnsupported,
-    RelayError,
     ScrubFailed,
 )
 from relay.scrub import jpeg
@@ -39,7 +38,7 @@ from relay.scrub.wire import (
 )
 
 _PROGRAM = ("-m", "relay.scrub.box")
-_START_S = 30
+_START_S = 15  # less than a job: a start is not cut short by the job that it is for
 _TURN_S = 30  # whoever waits longer is told to come back
 # For the box alone: large pages, and memory that is kept until the child ends. Page faults are a
 # fifth of its time otherwise.
@@ -223,15 +222,12 @@ class _BoxProcess:
             )
         self._control = ours
         try:
-            layers = await self._read_start()
-            if missing := ~layers & ALL_LAYERS & ~self._accepted:
-                raise ConfigInvalid(_lacks(missing))
-        except RelayError:
+            return await self._read_layers()
+        except BaseException:  # cancelled too: nobody is to find a box whose walls nobody knows
             await self.stop()
             raise
-        return layers
 
-    async def _read_start(self) -> Layer:
+    async def _read_layers(self) -> Layer:
         if self._control is None:
             raise ScrubFailed
         loop = asyncio.get_running_loop()
@@ -242,6 +238,8 @@ class _BoxProcess:
             raise ScrubFailed("The box does not start.") from None
         if start == Start.HEIC_UNSAFE:
             raise HeicUnsafe
+        if missing := ~Layer(layers) & ALL_LAYERS & ~self._accepted:
+            raise ConfigInvalid(_lacks(missing))
         return Layer(layers)
 
     async def stop(self) -> None:
@@ -250,8 +248,9 @@ class _BoxProcess:
             self._control.close()
             self._control = None
         if self.process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)  # children too: it leads a session
+            if self.process.returncode is None:  # else its number may be somebody else's by now
+                with suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)  # children too: it leads a session
             await asyncio.to_thread(self.process.wait)
             self.process = None
 

@@ -114,6 +114,9 @@ def test_a_name_that_is_none_is_refused(campaign: Path) -> None:
     done = relay("serve", "--config", campaign / "relay.toml")
     assert done.code == 2
     assert "landlok" in done.err
+    check = relay("check", "--config", campaign / "relay.toml")
+    assert check.code == 1
+    assert "landlok" in check.out
     configure(campaign, accept_missing=[1])
     done = relay("serve", "--config", campaign / "relay.toml")
     assert done.code == 2

@@ -29,7 +29,8 @@ UNIX_ABSTRACT = struct.pack("=H", socket.AF_UNIX) + b"\0" + os.environ.get("ABST
 PASSWD, SCRATCH = b"/etc/passwd", os.environ.get("SCRATCH", "/nowhere").encode()
 BUFFER = ctypes.create_string_buffer(4096)
 IO_VECTOR = ctypes.create_string_buffer(struct.pack("@PQ", ctypes.addressof(BUFFER), 16))
-SPARE, NAMESPACE = 200, 201  # above every descriptor that the box closes
+SPARE, NAMESPACE, SINK = 200, 201, 202  # above every descriptor that the box closes
+os.dup2(os.open("/dev/null", os.O_WRONLY), SINK)
 os.dup2(os.open("/etc/passwd", os.O_RDONLY), SPARE)
 os.dup2(os.open("/proc/self/ns/uts", os.O_RDONLY), NAMESPACE)
 
@@ -105,6 +106,7 @@ ATTEMPTS: dict[str, Callable[[], int]] = {
     "read a file": lambda: call(257, AT_FDCWD, PASSWD, 0),
     "read a file, the old call": lambda: call(2, PASSWD, 0, 0),
     "read a file, the new call": lambda: call(437, AT_FDCWD, PASSWD, bytes(24), 24),
+    "climb out of its root": lambda: call(257, AT_FDCWD, b"/../../etc/passwd", 0),
     "look into its own memory as a file": lambda: call(257, AT_FDCWD, b"/proc/self/mem", 0),
     "look into another's memory as a file": lambda: call(
         257, AT_FDCWD, b"/proc/%d/mem" % OUTSIDER, 0
@@ -141,6 +143,7 @@ ATTEMPTS: dict[str, Callable[[], int]] = {
     "send a descriptor out": lambda: call(46, 0, MESSAGE, 0),
     "receive a descriptor": lambda: call(47, 0, MESSAGE, 0x40),
     "use another descriptor": lambda: call(0, SPARE, BUFFER, 1),
+    "write to another descriptor": lambda: call(1, SINK, b"x", 1),
     "copy its descriptor": lambda: call(32, 0),
     # processes
     "fork": lambda: fork(57),
@@ -205,14 +208,16 @@ def main() -> None:
         confine.Filter.put_on = lambda _: None
         confine.limit = lambda **_: None
         if "namespaces" not in WALLS:
-            confine.leave_namespaces = lambda: False
+            confine.leave_namespaces = lambda **_: False
         if "landlock" not in WALLS:
             confine.landlock = lambda: 0
         if "user" not in WALLS:
             confine.drop_rights = lambda **_: None
-            confine.forbid_dumps = lambda: None
+            confine.become_nobody = lambda: None
+            # All of it that Landlock asks of a process without rights.
+            confine.forbid_dumps = lambda: confine._prctl(confine._PR_SET_NO_NEW_PRIVS, 1)  # noqa: SLF001
     box._work = work  # noqa: SLF001 - the one thing that differs from the real box
-    box._reap = report  # noqa: SLF001 - says how a child ended
+    box.Box.reap = report  # says how a child ended
     sys.argv = sys.argv[:1]
     box.main()
 

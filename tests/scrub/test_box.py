@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import re
 import subprocess
 import sys
 import time
@@ -46,6 +48,85 @@ async def test_whatever_a_decoder_does_one_photo_is_lost_and_the_next_is_scrubbe
     assert odd_scrubber._box.process is process, "the box itself went on"  # noqa: SLF001
 
 
+async def test_a_child_has_one_descriptor_no_rights_a_world_of_its_own_and_limits(
+    odd_scrubber: Scrubber,
+) -> None:
+    process = odd_scrubber._box.process  # noqa: SLF001 - the process is what is tested
+    assert process is not None
+    hung = asyncio.create_task(odd_scrubber.scrub(b"hang"))
+    child = await asyncio.to_thread(filtered_child, process.pid)
+    status, limits = (child / "status").read_text(), (child / "limits").read_text()
+    assert set(re.findall(r"Cap\w+:\t(\w+)", status)) == {"0" * 16}
+    assert "NoNewPrivs:\t1" in status
+    if os.getuid() == 0:
+        assert "\nUid:\t65534\t65534\t65534\t65534\n" in status
+        assert "\nGid:\t65534\t65534\t65534\t65534\n" in status
+        assert re.search(r"\nGroups:\t *\n", status)
+    for name, most in (
+        ("address space", 1 << 30), ("cpu time", 1), ("file size", 0), ("processes", 0),
+        ("open files", 0), ("core file size", 0),
+    ):  # fmt: skip
+        assert re.search(rf"Max {name} +{most} +{most} ", limits), name
+    assert [one.name for one in (child / "fd").iterdir()] == ["0"]
+    for world in ("net", "pid", "mnt", "ipc", "uts", "cgroup"):
+        assert (child / "ns" / world).readlink() != Path(f"/proc/self/ns/{world}").readlink()
+    assert not list((child / "root").iterdir())
+    with pytest.raises(ScrubFailed):
+        await hung
+
+
+def filtered_child(box: int) -> Path:
+    """The box's child once its filter is on."""
+
+    def is_filtered() -> bool:
+        try:
+            return "\nSeccomp:\t2" in (Path(f"/proc/{tree(box)[2]}") / "status").read_text()
+        except (IndexError, OSError):
+            return False
+
+    wait_until(is_filtered)
+    return Path(f"/proc/{tree(box)[2]}")
+
+
+async def test_a_child_that_sleeps_through_its_alarm_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As code in the box for HEIC could: it may block signals, and sleeping costs no CPU."""
+    code = (
+        "import signal, time; from relay.scrub import box, confine; confine.WALL_S = 1; "
+        "box._LOOK_S = 0.2; confine.Filter.put_on = lambda _: None; redraw = box.redraw\n"
+        "def sleep(photo, **options):\n"
+        "    if photo != b'sleep': return redraw(photo, **options)\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 30)); time.sleep(600)\n"
+        "box.redraw = sleep; box.main()"
+    )
+    monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", code))
+    async with Scrubber(max_jpeg_bytes=BUDGET, accepted=ALL_LAYERS) as scrubber:
+        with pytest.raises(ScrubFailed):
+            await scrubber.scrub(b"sleep")
+        assert (await scrubber.scrub(photos.dirty_jpeg())).jpeg
+
+
+async def test_a_start_that_is_cut_short_leaves_no_box_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the next photo would go into a box whose walls nobody has asked for."""
+    async with Scrubber(max_jpeg_bytes=BUDGET) as scrubber:
+        process = scrubber._box.process  # noqa: SLF001 - the process is what is tested
+        assert process is not None
+        slow = f"import time; time.sleep(3); {without('seccomp')}"
+        monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", slow))
+        monkeypatch.setattr(supervisor, "_JOB_S", 0.5)
+        process.kill()
+        process.wait()
+        with pytest.raises(ScrubFailed):
+            await scrubber.scrub(photos.dirty_jpeg())
+        assert scrubber._box.process is None  # noqa: SLF001 - the same
+        monkeypatch.setattr(supervisor, "_JOB_S", 20)
+        with pytest.raises(ScrubFailed):
+            await scrubber.scrub(photos.dirty_jpeg())
+
+
 async def test_a_hung_photo_holds_up_nobody_else(odd_scrubber: Scrubber) -> None:
     hung = asyncio.create_task(odd_scrubber.scrub(b"hang"))
     began = time.monotonic()
@@ -77,7 +158,7 @@ def tree(pid: int) -> list[int]:
 def without(*names: str) -> str:
     """A program that is the box on a machine that lacks some walls."""
     lines = {
-        "namespaces": "confine._LIBC.unshare = lambda _: -1",
+        "namespaces": "confine.leave_namespaces = lambda **_: False",
         "landlock": "confine._LANDLOCK_CREATE = 9999",
         "seccomp": "confine._MACHINES.clear()",
         "user": "confine.drop_rights = lambda **_: confine._must(-1)",
