@@ -5,6 +5,7 @@ error, since a misspelt safety setting must not be ignored. Paths count from the
 """
 
 import dataclasses
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -18,6 +19,12 @@ _RELAY = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/
 _MOST_DAYS = 3650
 _MOST_COVER_S = 3600
 _LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9a-f:]+\]|localhost):(?P<port>[0-9]{1,5})")
+_UNIX = "unix:"
+_LONGEST_SOCKET = 107  # bytes; source: sockaddr_un in unix(7)
+_ONION = re.compile(r"[a-z2-7]{56}\.onion")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+")
+_PROXY = re.compile(r"socks5h://([0-9.]+|localhost|\[[0-9a-f:]+\]):[0-9]{1,5}")
+_LISTENERS = ("listen", "onion_listen", "desk_listen", "health_listen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +33,23 @@ class ServerConfig:
 
     # Name of the campaign; it stands in every envelope. Letters, digits, dashes.
     campaign: str
-    # Address and port of the form.
+    # Where the form is served: an address and a port, `unix:` and a path, or nothing.
     listen: str = "127.0.0.1:8080"
-    # Address and port of the desk's API; in a demo the form's listener serves it.
+    # The name under which it is reached; a request for another is refused. Empty: any.
+    host: str = ""
+    # With both, the form is served over TLS; read again when they change.
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    # Where tor brings its visitors, each connection behind a line that names its circuit.
+    onion_listen: str = ""
+    # The onion address; the other listener's pages name it.
+    onion_address: str = ""
+    # tor's control socket, to cut the circuit of an abusive visitor.
+    tor_control: Path | None = None
+    # Where the desk's API is served; in a demo the form's listener serves it.
     desk_listen: str = "127.0.0.1:8081"
+    # Where the operator may ask whether the form is open.
+    health_listen: str = ""
     # The sealed queue, one SQLite file.
     database: Path = field(default=Path("queue.sqlite"))
     # The secrets of tokens and receipts; readable by the service alone.
@@ -49,6 +69,8 @@ class ServerConfig:
     max_inflight_bytes: int = 512 * 1024 * 1024
     # An upload that brings fewer bytes than this in a minute is ended.
     min_bytes_per_minute: int = 4096
+    # Bytes free on the queue's disk, below which the form is closed.
+    min_free_bytes: int = 1024**3
     # Envelopes that the queue holds at most.
     max_queued: int = 5000
     # Days after which an envelope is destroyed.
@@ -65,6 +87,8 @@ class ServerConfig:
     accept_missing: tuple[str, ...] = ()
     # A throwaway campaign: the form's listener serves the desk's API too.
     demo: bool = False
+    # The folder of the file, from which paths count.
+    folder: Path = field(default=Path())
 
     @classmethod
     def load(cls, path: Path) -> "ServerConfig":
@@ -73,15 +97,14 @@ class ServerConfig:
         Raises:
             ConfigInvalid: names the file and the setting.
         """
-        config = _load(cls, path)
-        for name in ("listen", "desk_listen"):
-            split_listen(getattr(config, name), name)
+        config = dataclasses.replace(_load(cls, path), folder=path.parent)
+        _check_reach(config, path)
         if config.envelope_bytes % 512 or not 64 * 1024 <= config.envelope_bytes <= 64 * 1024**2:
             raise ConfigInvalid(f"{path}: envelope_bytes is a multiple of 512, 64 KiB to 64 MiB")
         check_campaign(config.campaign)
         for setting in dataclasses.fields(config):
             value = getattr(config, setting.name)
-            if type(value) is int and value < 1:
+            if type(value) is int and value < (setting.name != "min_free_bytes"):
                 raise ConfigInvalid(f"{path}: {setting.name} is at least 1")
             if setting.name.endswith("_days") and value > _MOST_DAYS:
                 raise ConfigInvalid(f"{path}: {setting.name} is at most {_MOST_DAYS}")
@@ -91,6 +114,19 @@ class ServerConfig:
             raise ConfigInvalid(f"{path}: max_upload_bytes is at most 64 MiB")
         return config
 
+    def endpoint(self, name: str) -> "Endpoint":
+        """Return where the listener of that setting is; None where there is none.
+
+        Raises:
+            ConfigInvalid: names the setting.
+        """
+        return _read_endpoint(getattr(self, name), name, self.folder)
+
+    @property
+    def is_https(self) -> bool:
+        """Whether visitors of `listen` come over HTTPS: ours, or that of a proxy before it."""
+        return self.tls_key is not None or (bool(self.host) and self.listen.startswith(_UNIX))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeskConfig:
@@ -98,6 +134,8 @@ class DeskConfig:
 
     # The address of the relay's desk API.
     relay: str
+    # The way to it, where it is an onion: tor's SOCKS port, such as socks5h://127.0.0.1:9050.
+    proxy: str = ""
     # Sealed signing key, and sealed identity file.
     signer: Path
     identity: Path
@@ -120,6 +158,8 @@ class DeskConfig:
         config = _load(cls, path)
         if not _RELAY.fullmatch(config.relay):
             raise ConfigInvalid(f"{path}: relay is an address such as http://127.0.0.1:8081")
+        if config.proxy and not _PROXY.fullmatch(config.proxy):
+            raise ConfigInvalid(f"{path}: proxy is an address such as socks5h://127.0.0.1:9050")
         return dataclasses.replace(config, relay=config.relay.rstrip("/"), folder=path.parent)
 
 
@@ -143,6 +183,46 @@ def split_listen(listen: str, name: str = "listen") -> tuple[str, int]:
     if match is None or not 0 < int(match["port"]) < 1 << 16:
         raise ConfigInvalid(f"{name}: an address and a port, such as 127.0.0.1:8080")
     return match["host"].strip("[]"), int(match["port"])
+
+
+def _check_reach(config: ServerConfig, path: Path) -> None:
+    try:
+        endpoints = [config.endpoint(name) for name in _LISTENERS]
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"{path}: {error.message}") from None
+    form, onion, desk, health = endpoints
+    if form is None and onion is None:
+        raise ConfigInvalid(f"{path}: the form needs listen or onion_listen")
+    if desk is None and not config.demo:
+        raise ConfigInvalid(f"{path}: desk_listen: staff need it to fetch submissions")
+    if isinstance(onion, tuple) or isinstance(health, tuple):
+        raise ConfigInvalid(f"{path}: onion_listen and health_listen are unix: and a path")
+    used = [endpoint for endpoint in endpoints if endpoint is not None]
+    if len({*used}) < len(used):
+        raise ConfigInvalid(f"{path}: two listeners with one address")
+    if (config.tls_certificate is None) != (config.tls_key is None):
+        raise ConfigInvalid(f"{path}: tls_certificate and tls_key belong together")
+    if config.tls_key is not None and not isinstance(form, tuple):
+        raise ConfigInvalid(f"{path}: tls_key: listen is an address and a port then")
+    if config.host and not _HOST.fullmatch(config.host):
+        raise ConfigInvalid(f"{path}: host is a name such as relay.example.org")
+    if config.onion_address and not _ONION.fullmatch(config.onion_address):
+        raise ConfigInvalid(f"{path}: onion_address is 56 letters and digits, then .onion")
+
+
+# Address and port, or the path of a Unix socket, or nothing.
+Endpoint = tuple[str, int] | Path | None
+
+
+def _read_endpoint(listen: str, name: str, folder: Path) -> Endpoint:
+    if not listen:
+        return None
+    if not listen.startswith(_UNIX):
+        return split_listen(listen, name)
+    path = folder.absolute() / listen.removeprefix(_UNIX)
+    if len(os.fsencode(path)) > _LONGEST_SOCKET or path == folder.absolute():
+        raise ConfigInvalid(f"{name}: unix: and a path of at most {_LONGEST_SOCKET} bytes")
+    return path
 
 
 def _load(kind: type[_T], path: Path) -> _T:

