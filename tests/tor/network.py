@@ -5,6 +5,7 @@ deploy/tor/torrc), and clients. Each tor ends with the process that started it, 
 """
 
 import base64
+import hashlib
 import os
 import re
 import socket
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.conftest import ROOT, wait_until
@@ -25,6 +27,8 @@ AUTHORITIES = 5
 _VOTES_EVERY_S = 10  # the shortest that tor takes
 _LEAST_LEFT_S = 8  # of that, for the authorities to come up in before they vote
 _CONSENSUS = "/tor/status-vote/current/consensus"
+# Killed with us, at once; __OwningControllerProcess alone looks every 15 seconds.
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 _FORWARD = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # What makes a network private. Every tor of it has these lines.
@@ -91,8 +95,7 @@ class Tor:
         """Start it; `options` go before the file's."""
         torrc = self.folder / "torrc"
         torrc.write_text(self.torrc)
-        # setpriv: killed with us. tor's own __OwningControllerProcess looks every 15 seconds only.
-        command = ["setpriv", "--pdeathsig", "KILL", "tor", "--defaults-torrc", "/dev/null"]
+        command = [*DIES_WITH_US, "tor", "--defaults-torrc", "/dev/null"]
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "-f", torrc, *options], stdout=log, stderr=log, cwd=self.folder
@@ -203,6 +206,13 @@ class Host(Tor):
         finally:
             control.close()
 
+    def authorize(self, name: str, line: str) -> None:
+        """Let a laptop in, before the start."""
+        keys = self.data / "desk/authorized_clients"
+        keys.mkdir(parents=True, mode=0o700, exist_ok=True)
+        keys.parent.chmod(0o700)
+        (keys / f"{name}.auth").write_text(line)
+
     def publish(self) -> None:
         """Start, and wait until every directory has both onions' descriptors."""
         self.start()
@@ -242,6 +252,13 @@ def authorization() -> tuple[str, str]:
         for raw in (secret.public_key().public_bytes_raw(), secret.private_bytes_raw())
     )
     return f"descriptor:x25519:{public}\n", private
+
+
+def made_up_onion() -> str:
+    """An address that is well formed and leads nowhere. Source: rend-spec-v3, encoding."""
+    public, version = Ed25519PrivateKey.generate().public_key().public_bytes_raw(), b"\x03"
+    checksum = hashlib.sha3_256(b".onion checksum" + public + version).digest()[:2]
+    return base64.b32encode(public + checksum + version).decode().lower() + ".onion"
 
 
 class Network:
@@ -297,7 +314,13 @@ class Network:
         self.others.append(host)
         return host
 
-    def client(self, name: str, *, onion_keys: dict[str, str] | None = None, flags: str) -> Client:
+    def client(
+        self,
+        name: str,
+        *,
+        onion_keys: dict[str, str] | None = None,
+        flags: str = "ExtendedErrors",
+    ) -> Client:
         """Start a client that holds these onions' keys."""
         folder = self._home(name)
         (socks_port,) = free_ports(1)
