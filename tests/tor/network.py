@@ -268,7 +268,7 @@ class Network:
         """Lay everything out under `folder`, whose path must be short: sockets lie in it."""
         self.folder = folder
         ports = free_ports(2 * AUTHORITIES)
-        self._ports = list(zip(ports[::2], ports[1::2], strict=True))
+        self.ports = list(zip(ports[::2], ports[1::2], strict=True))
         self._directory = ""
         self.authorities: list[Tor] = []
         self.others: list[Tor] = []
@@ -353,7 +353,7 @@ class Network:
 
     def _authority(self, number: int) -> Tor:
         folder = self._home(f"a{number}")
-        or_port, dir_port = self._ports[number]
+        or_port, dir_port = self.ports[number]
         torrc = self._private() + _LOGGED.format(folder=folder / "data")
         torrc += _AUTHORITY.format(name=folder.name, or_port=or_port, dir_port=dir_port)
         return Tor(folder=folder, torrc=torrc)
@@ -364,7 +364,7 @@ class Network:
 
     def _make_certificates(self) -> None:
         makers = []
-        for tor, (_, dir_port) in zip(self.authorities, self._ports, strict=True):
+        for tor, (_, dir_port) in zip(self.authorities, self.ports, strict=True):
             keys = tor.folder / "data/keys"
             keys.mkdir(parents=True, mode=0o700)
             keys.parent.chmod(0o700)
@@ -381,7 +381,7 @@ class Network:
 
     def _introduce(self, number: int, tor: Tor) -> str:
         """Return the line by which the others know this authority."""
-        or_port, dir_port = self._ports[number]
+        or_port, dir_port = self.ports[number]
         certificate = (tor.folder / "data/keys/authority_certificate").read_text()
         authority = next(
             line.split()[1] for line in certificate.splitlines() if line.startswith("fingerprint ")
@@ -400,7 +400,7 @@ class Network:
         self.authorities[number].is_running()
         try:
             with _FORWARD.open(
-                f"http://127.0.0.1:{self._ports[number][1]}{_CONSENSUS}", timeout=5
+                f"http://127.0.0.1:{self.ports[number][1]}{_CONSENSUS}", timeout=5
             ) as answer:
                 consensus = answer.read().decode()
         except OSError:

@@ -16,7 +16,7 @@ import pytest
 from relay.web.onion import STRIKES, UPLOADS_AT_ONCE
 from tests import photos
 from tests.conftest import ROOT, Result, wait_until
-from tests.tor.conftest import Browser, OnionService, Onions
+from tests.tor.conftest import Browser, Onions, OnionService
 from tests.tor.network import TEMPLATE, authorization, made_up_onion
 
 _PHOTO_BYTES = 5_000_000
@@ -49,7 +49,7 @@ def open_circuits(onions: Onions) -> set[str]:
     return set(re.findall(r"^(\d+) BUILT .*HS_STATE=HSSR_JOINED", status, re.MULTILINE))
 
 
-# -- a submission -----------------------------------------------------------------------------------
+# -- a submission ----------------------------------------------------------------------------------
 
 
 def test_a_photo_of_five_megabytes_goes_through_tor_and_is_taken_back(
@@ -150,7 +150,7 @@ def test_a_circuit_that_is_abused_is_cut_and_the_other_goes_on(
     assert relay_there.is_running()
 
 
-# -- the desk ---------------------------------------------------------------------------------------
+# -- the desk --------------------------------------------------------------------------------------
 
 
 def pull(service: OnionService, onions: Onions, by: str, *, relay: str | None = None) -> Result:
@@ -221,7 +221,7 @@ def test_a_relay_that_is_down_behind_its_tor_is_named(
     assert "no relay answers behind it" in down.err
 
 
-# -- the operator's tor -----------------------------------------------------------------------------
+# -- the operator's tor ----------------------------------------------------------------------------
 
 
 def test_the_operators_tor_runs_as_the_template_says(onions: Onions) -> None:
