@@ -64,7 +64,7 @@ def require_private(config: ServerConfig) -> None:
     """
     exposed = [*find_exposed(config), *find_open_listeners(config)]
     if exposed:
-        raise ConfigInvalid("\n".join(finding.words for finding in exposed))
+        raise ConfigInvalid("; ".join(finding.words for finding in exposed))
 
 
 async def _check_box(config: ServerConfig) -> list[Finding]:

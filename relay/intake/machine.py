@@ -72,8 +72,7 @@ def check_decoders(*, heic: bool) -> list[Finding]:
         Finding(
             name="decoders",
             state=State.REFUSED if known.is_reached else State.ADVICE,
-            words=f"{known.decoder} {version}: {known.why} ({known.source}). "
-            "Install the locked wheels again (scripts/setup run)",
+            words=f"{known.decoder} {version}: {known.why} ({known.source}). {known.mend}",
         )
         for version, known in find_known_bad(versions)
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relay.config import ServerConfig
 from relay.intake.finding import Finding, advice, ok, refused
-from relay.queue.look import look_at_queue
+from relay.queue.look import QueueLook, look_at_queue
 
 _GROUP_AND_OTHERS, _OTHERS = 0o077, 0o007
 _CHANGED_BY_OTHERS = 0o022
@@ -27,7 +27,7 @@ class _Place:
     path: Path
     forbidden: int
     mend: str
-    is_secret: bool = False  # `relay serve` does not start while it is exposed
+    blocks: bool = False  # `relay serve` does not start while it is so
 
 
 def check_places(config: ServerConfig, path: Path) -> list[Finding]:
@@ -35,7 +35,7 @@ def check_places(config: ServerConfig, path: Path) -> list[Finding]:
     places = [
         _changeable("relay.toml", path),
         _changeable("recipients", config.recipients),
-        _changeable("staff", config.staff),
+        _changeable("staff", config.staff, blocks=True),
         *_secrets(config),
         _Place(
             name="folder",
@@ -81,12 +81,12 @@ def check_room(config: ServerConfig) -> Finding:
 def check_queue(config: ServerConfig) -> Finding:
     """Look into the queue's file, without holding up a service that has it."""
     path = config.database
-    if not path.exists():
+    found = look_at_queue(path, seconds=_LOOK_S) if path.exists() else QueueLook(is_empty=True)
+    if found.is_empty:
         return ok("queue", "none yet: made at the first start")
-    found = look_at_queue(path, seconds=_LOOK_S)
     if found.fault is not None:
         words = f"{path}: {found.fault}. Stop the relay, keep the file, take the last good copy"
-        return refused("queue", words)
+        return refused("queue", words, blocks=found.is_foreign)
     if found.is_unreadable:
         return advice("queue", f"{path}: not readable for this account. Run the check as its owner")
     if found.disobeyed:
@@ -101,8 +101,10 @@ def check_queue(config: ServerConfig) -> Finding:
     return ok("queue", f"{how}; synced, and overwritten where it is deleted")
 
 
-def _changeable(name: str, path: Path) -> _Place:
-    return _Place(name=name, path=path, forbidden=_CHANGED_BY_OTHERS, mend="chmod go-w")
+def _changeable(name: str, path: Path, *, blocks: bool = False) -> _Place:
+    return _Place(
+        name=name, path=path, forbidden=_CHANGED_BY_OTHERS, mend="chmod go-w", blocks=blocks
+    )
 
 
 def _secrets(config: ServerConfig) -> Iterator[_Place]:
@@ -115,7 +117,7 @@ def _secrets(config: ServerConfig) -> Iterator[_Place]:
                 path=path,
                 forbidden=_GROUP_AND_OTHERS,
                 mend="chmod 600",
-                is_secret=True,
+                blocks=True,
             )
     if config.tls_key is not None:  # a group of its own may read it: that of an ACME client
         yield _Place(
@@ -123,7 +125,7 @@ def _secrets(config: ServerConfig) -> Iterator[_Place]:
             path=config.tls_key,
             forbidden=_OTHERS | _CHANGED_BY_OTHERS,
             mend="chmod go-w,o-rwx",
-            is_secret=True,
+            blocks=True,
         )
 
 
@@ -156,13 +158,13 @@ def _look_at_mode(place: _Place) -> Iterator[Finding]:
     if wrong:
         can = "change" if wrong & _CHANGED_BY_OTHERS else "read"
         words = f"{place.path}: others can {can} it. Run: {place.mend} {place.path}"
-        yield refused(place.name, words, blocks=place.is_secret)
+        yield refused(place.name, words, blocks=place.blocks)
 
 
 def _look_above(paths: list[Path], trusted: set[int] | None) -> Iterator[Finding]:
     """Look at every folder on the way: who can write to one can put another below it."""
     ways = {path.absolute() for path in paths} | {path.resolve() for path in paths}
-    for folder in sorted({above for way in ways for above in way.parents}):
+    for folder in sorted({above for way in ways for above in way.parents} - ways):
         try:
             found = folder.stat()
         except OSError:

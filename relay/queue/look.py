@@ -21,6 +21,8 @@ class QueueLook:
     """What was seen: a fault in words, or None; the rest counts where there is none."""
 
     fault: str | None = None
+    is_foreign: bool = False  # the fault: not a queue of this version
+    is_empty: bool = False  # the service has not made it yet
     is_unreadable: bool = False  # for us
     is_wal: bool = True
     disobeyed: tuple[str, ...] = ()
@@ -39,8 +41,10 @@ def look_at_queue(path: Path, *, seconds: float) -> QueueLook:
         return QueueLook(is_unreadable=True)
     except OSError as error:
         return QueueLook(fault=str(error.strerror))
+    if not header:
+        return QueueLook(is_empty=True)
     if not header.startswith(_MAGIC):
-        return QueueLook(fault="not a queue")
+        return QueueLook(fault="not a queue", is_foreign=True)
     how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
@@ -56,8 +60,11 @@ def _look(connection: sqlite3.Connection, *, is_wal: bool, seconds: float) -> Qu
         return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
 
     version = ask("user_version")
+    if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
+        return QueueLook(is_empty=True)
     if version != SCHEMA_VERSION:
-        return QueueLook(fault=f"a queue of version {version}, not {SCHEMA_VERSION}")
+        words = f"a queue of version {version}, not {SCHEMA_VERSION}"
+        return QueueLook(fault=words, is_foreign=True)
     disobeyed = []
     for name in _OBEYED:
         connection.execute(f"PRAGMA {name} = {PRAGMAS[name]}")

@@ -25,6 +25,7 @@ class KnownBad:
     source: str
     since: _Version = (0,)
     is_reached: bool = True  # False: by nothing that we do with it
+    mend: str = "Install the locked wheels again (scripts/setup run)"
 
 
 KNOWN_BAD = (
@@ -39,6 +40,7 @@ KNOWN_BAD = (
         below=SAFE_LIBHEIF,
         why="code of a sender's can be run",
         source="libheif's release notes of 1.23.7: fourteen advisories rated high",
+        mend="Install a newer pillow-heif, or set heic = false",
     ),
     KnownBad(
         decoder="JPEG",
