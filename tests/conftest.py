@@ -100,6 +100,7 @@ class Service:
     folder: Path
     port: int
     wrapper: list[str] = field(default_factory=list)
+    is_tls: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -122,6 +123,9 @@ class Service:
         assert self.process is not None
         assert self.process.poll() is None, self.log_file.read_text()
         try:
+            if self.is_tls:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return True
             return self.get("/").status == 200
         except OSError:
             return False
@@ -262,7 +266,8 @@ def start_service(campaign: Path) -> Iterator[Starter]:
 
     def start(wrapper: list[str] | None = None, **settings: object) -> Service:
         configure(campaign, **settings)
-        running = Service(campaign, free_port(), wrapper=wrapper or [])
+        is_tls = "tls_key" in settings
+        running = Service(campaign, free_port(), wrapper=wrapper or [], is_tls=is_tls)
         started.append(running)
         running.start()
         return running

@@ -41,10 +41,9 @@ def look_at_queue(path: Path, *, seconds: float) -> QueueLook:
         return QueueLook(is_unreadable=True)
     except OSError as error:
         return QueueLook(fault=str(error.strerror))
-    if not header:
-        return QueueLook(is_empty=True)
     if not header.startswith(_MAGIC):
-        return QueueLook(fault="not a queue", is_foreign=True)
+        fault = "not a queue" if header else None
+        return QueueLook(fault=fault, is_foreign=bool(header), is_empty=not header)
     how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
