@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
 
     check = commands.add_parser("check", help="say how far this machine protects a relay")
     check.add_argument("--config", type=Path, required=True, help="relay.toml")
-    check.add_argument("--json", action="store_true")
+    check.add_argument("--json", action="store_true", help="for programs: docs/operator.md")
     check.set_defaults(run=_check)
 
     purge = commands.add_parser("purge", help="destroy what is older than retain_days")

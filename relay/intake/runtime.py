@@ -8,6 +8,7 @@ from functools import partial
 
 from relay import memory
 from relay.config import ServerConfig
+from relay.errors import NotKept
 from relay.intake.door import Door
 from relay.intake.doorkeeper import ROUND_S, Doorkeeper
 from relay.intake.events import events, report
@@ -20,6 +21,10 @@ from relay.seal.envelope import photo_budget
 from relay.seal.files import load_staff
 
 _BOX_LOOK_S = 1
+_NOT_TURNED = (
+    "the day was not turned: the disk is full, or another program has the queue. What is due is "
+    "still there; it is tried again"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +89,9 @@ def make_scrubber(config: ServerConfig) -> Scrubber:
 
 async def _keep_house(queue: SealedQueue, doorkeeper: Doorkeeper, config: ServerConfig) -> None:
     """Turn the day once a day; between, write cover at fixed intervals. Nothing ends it."""
+    days = _Days(queue, config)
     while True:
-        await _outlive(partial(_turn_day, queue, config))
+        await _outlive(days.turn)
         await _outlive(partial(doorkeeper.keep, queue.write_cover))
         await asyncio.sleep(config.cover_write_s)
 
@@ -111,9 +117,27 @@ async def _outlive(work: Callable[[], Awaitable[None]]) -> None:
         report(error)
 
 
-async def _turn_day(queue: SealedQueue, config: ServerConfig) -> None:
-    today = utc_today()
-    if await queue.last_turned() != today:
-        await queue.turn_day(
-            today=today, retain_days=config.retain_days, lease_days=config.lease_days
-        )
+class _Days:
+    """Turns the day, and says once where it can't be done."""
+
+    def __init__(self, queue: SealedQueue, config: ServerConfig) -> None:
+        self._queue = queue
+        self._config = config
+        self._is_said = False
+
+    async def turn(self) -> None:
+        """Turn the day where that is still to be done."""
+        today = utc_today()
+        try:
+            if await self._queue.last_turned() != today:
+                await self._queue.turn_day(
+                    today=today,
+                    retain_days=self._config.retain_days,
+                    lease_days=self._config.lease_days,
+                )
+        except NotKept:
+            if not self._is_said:
+                events.error(_NOT_TURNED)
+            self._is_said = True
+        else:
+            self._is_said = False

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from relay.config import ServerConfig
+from relay.intake import reach
 from relay.intake.machine import check_clock
 from relay.intake.reach import check_certificate
 from relay.scrub.decoders import find_known_bad, find_versions
@@ -482,6 +483,33 @@ def test_a_tor_that_answers_says_its_version_and_where_its_keys_are(
     state, words = findings(campaign)["onion keys"][0]
     assert state == "refused"
     assert words.endswith(f"Run: chmod go-rwx {tor / 'onion'}")
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "words"),
+    [
+        ("Tor version 0.4.7.16.", "refused", "Install 0.4.8 or newer"),
+        ("Tor version 0.4.8.1-alpha.", "ok", "0.4.8.1"),
+        ("Tor version 0.5.0.", "ok", "0.5.0"),
+        ("no tor", "advice", "Install tor again"),
+        (None, "advice", "there is no tor here: install it"),
+    ],
+)
+def test_a_tor_that_is_too_old_or_missing_is_said(
+    campaign: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str | None,
+    state: str,
+    words: str,
+) -> None:
+    configure(campaign, onion_listen='"unix:onion.sock"')
+    monkeypatch.setattr(reach, "_TOR_PLACES", str(campaign))
+    if said is not None:
+        (campaign / "tor").write_text(f"#!/bin/sh\necho '{said}'\n")
+        (campaign / "tor").chmod(0o755)
+    (found,) = reach.check_tor(ServerConfig.load(campaign / "relay.toml"))
+    assert found.state == state
+    assert words in found.words
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n", b"515 no\r\n", b"250 OK\r\n"])

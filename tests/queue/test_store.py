@@ -200,6 +200,55 @@ async def test_a_write_that_fails_is_an_error_and_not_a_receipt(path: Path) -> N
 # -- withdrawal, destruction ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("end", ["", "-wal"])
+async def test_nothing_is_kept_in_a_file_that_nobody_would_find(path: Path, end: str) -> None:
+    """SQLite goes on writing to a file that is gone, and says that it is kept."""
+    file, away = Path(f"{path}{end}"), path.with_name("away")
+    async with SealedQueue.open(path, max_queued=10) as queue:
+        assert await queue.enqueue(b"one", receipt(1), today=DAY)
+        assert queue.find_fault() is None
+        file.rename(away)
+        with pytest.raises(NotKept):
+            await queue.enqueue(b"two", receipt(2), today=DAY)
+        with pytest.raises(NotKept):
+            await queue.withdraw(receipt(1), today=DAY)
+        assert "moved, deleted or replaced" in (queue.find_fault() or "")
+        assert await queue.find(receipt(1)), "what was kept can be read"
+        if not end:
+            file.touch()
+            with pytest.raises(NotKept):
+                await queue.enqueue(b"two", receipt(2), today=DAY)
+        away.rename(file)
+        assert queue.find_fault() is None
+        assert await queue.enqueue(b"two", receipt(2), today=DAY)
+    async with SealedQueue.open(path, max_queued=10) as queue:
+        assert await queue.find(receipt(1))
+        assert await queue.find(receipt(2))
+
+
+async def test_a_log_that_was_deleted_loses_nothing_at_the_next_start(path: Path) -> None:
+    async with SealedQueue.open(path, max_queued=10) as queue:
+        assert await queue.enqueue(b"one", receipt(1), today=DAY)
+        Path(f"{path}-wal").unlink()
+        with pytest.raises(NotKept):
+            await queue.enqueue(b"two", receipt(2), today=DAY)
+    async with SealedQueue.open(path, max_queued=10) as queue:
+        assert await queue.find(receipt(1))
+        assert await queue.enqueue(b"two", receipt(2), today=DAY)
+
+
+async def test_how_full_it_is_follows_what_is_written(queue: SealedQueue, path: Path) -> None:
+    assert not await queue.is_full()
+    async with SealedQueue.open(path, max_queued=1) as other:
+        assert not await other.is_full()
+        assert await other.enqueue(b"one", receipt(1), today=DAY)
+        assert await other.is_full()
+        await queue.withdraw(receipt(1), today=DAY)
+        assert await other.is_full(), "another program's change is seen at the next count"
+        assert await other.count() == 0
+        assert not await other.is_full()
+
+
 async def test_withdrawn_means_destroyed_in_every_file(queue: SealedQueue, path: Path) -> None:
     sealed = b"CANARYSEALED" + os.urandom(300_000)
     await queue.enqueue(sealed, receipt(1), today=DAY)

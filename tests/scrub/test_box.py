@@ -14,7 +14,7 @@ import pillow_heif
 import pytest
 import pytest_asyncio
 
-from relay.errors import ConfigInvalid, PhotoDamaged, PhotoUnsupported, ScrubFailed
+from relay.errors import BoxBroken, ConfigInvalid, PhotoDamaged, PhotoUnsupported, ScrubFailed
 from relay.scrub import supervisor
 from relay.scrub.supervisor import Scrubber, accept
 from relay.scrub.wire import ALL_LAYERS, Layer
@@ -192,6 +192,39 @@ async def test_a_box_that_comes_back_with_a_wall_less_is_not_used(
         with pytest.raises(ScrubFailed) as refusal:
             await scrubber.scrub(photos.dirty_jpeg())
         assert "seccomp" in str(refusal.value.__cause__)
+
+
+async def test_a_box_that_does_not_start_is_tried_again_after_growing_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    works = supervisor._PROGRAM  # noqa: SLF001 - what is started is what is exchanged
+    monkeypatch.setattr(supervisor, "_FIRST_PAUSE_S", 0.3)
+    async with Scrubber(max_jpeg_bytes=BUDGET) as scrubber:
+        box = scrubber._box  # noqa: SLF001 - the process is what is tested
+        assert box.process is not None
+        box.process.kill()
+        box.process.wait()
+        monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", "raise SystemExit(1)"))
+        failed_at = []
+        while scrubber.why_broken is None:
+            before = box.failures
+            with pytest.raises(BoxBroken):
+                await scrubber.scrub(photos.dirty_jpeg())
+            if box.failures > before:
+                failed_at.append(time.monotonic())
+        assert scrubber.why_broken == "The box does not start."
+        first, second, third = failed_at
+        assert second - first >= 0.3
+        assert third - second >= 0.6
+        box.failures = 5000  # as after months: the pause stays one that ends
+        await asyncio.to_thread(wait_until, lambda: time.monotonic() > third + 1.2)
+        await scrubber.revive()
+        assert 0 < box._not_before_s - time.monotonic() < 60  # noqa: SLF001 - the same
+        monkeypatch.setattr(supervisor, "_PROGRAM", works)
+        box._not_before_s = 0  # noqa: SLF001 - as if it were over
+        await scrubber.revive()
+        assert scrubber.why_broken is None
+        assert (await scrubber.scrub(photos.dirty_jpeg())).jpeg
 
 
 def test_a_name_that_is_no_wall_is_refused() -> None:

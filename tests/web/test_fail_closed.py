@@ -123,6 +123,24 @@ def test_a_queue_that_can_not_take_a_photo_closes_the_form_until_it_can(  # noqa
     assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["queue.sqlite", "."])
+def test_without_the_right_to_write_the_form_is_closed_and_receipts_still_work(
+    start_service: Starter, campaign: Path, dirty: bytes, name: str
+) -> None:
+    by_no_right = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]  # of root's own
+    service = start_service(wrapper=by_no_right if os.geteuid() == 0 else [], cover_write_s=1)
+    ground = Ground(service, campaign)
+    receipt = service.send(dirty).receipt
+    mode = (campaign / name).stat().st_mode & 0o777
+    (campaign / name).chmod(mode & 0o500)
+    wait_until(ground.is_closed)
+    assert "can't be written: no right to" in ground.log[-1]
+    assert "destroyed" in service.post_receipt("withdraw", receipt).text
+    (campaign / name).chmod(mode)
+    wait_until(ground.is_open)
+    assert service.send(dirty).status == 200
+
+
 def test_a_full_disk_closes_the_form_with_the_first_photo_that_was_not_kept(
     lay_ground: Layer, dirty: bytes
 ) -> None:
