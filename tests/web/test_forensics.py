@@ -571,10 +571,43 @@ def test_memory_can_not_be_dumped_or_looked_into(start_service: Starter) -> None
         ("Filename Type Size Used Priority\n/dev/dm-1 partition 999 0 -2\n", True),
     ],
 )
-def test_swap_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str | None, *, is_on: bool
-) -> None:
-    monkeypatch.setattr(memory, "_SWAPS", tmp_path / "swaps")
+def test_swap_is_seen(tmp_path: Path, table: str | None, *, is_on: bool) -> None:
     if table is not None:
         (tmp_path / "swaps").write_text(table)
-    assert memory.has_swap() is is_on
+    assert bool(memory.find_swaps(proc=tmp_path)) is is_on
+
+
+@pytest.mark.parametrize(
+    ("below", "is_unreadable_later"),
+    [
+        ({"zram0/backing_dev": "none\n"}, True),
+        ({"zram0/backing_dev": "/dev/sda3\n"}, False),
+        ({"dm-0/dm/uuid": "CRYPT-PLAIN-swap"}, True),
+        ({"dm-0/dm/uuid": "LVM-x", "dm-0/slaves/dm-1/dm/uuid": "CRYPT-LUKS2-x"}, True),
+        ({"dm-0/dm/uuid": "LVM-x", "dm-0/slaves/sda3/size": "1"}, False),
+        (
+            {"dm-0/slaves/dm-1/dm/uuid": "CRYPT-LUKS2-x", "dm-0/slaves/sda3/size": "1"},
+            False,
+        ),
+        ({"sda3/size": "1"}, False),
+    ],
+)
+def test_swap_that_is_encrypted_is_told_from_swap_that_is_not(
+    tmp_path: Path, below: dict[str, str], *, is_unreadable_later: bool
+) -> None:
+    """A swap file, on a device laid out as the kernel lays it out below /sys."""
+    swap = tmp_path / "a swap file"
+    swap.touch()
+    (tmp_path / "swaps").write_text(f"Filename Type\n{tmp_path}/a\\040swap\\040file file 9 0 -2\n")
+    for name, content in below.items():
+        (tmp_path / "sys/devices" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys/devices" / name).write_text(content)
+    device = next(iter(below)).partition("/")[0]
+    number = swap.stat().st_dev
+    link = tmp_path / "sys/dev/block" / f"{os.major(number)}:{os.minor(number)}"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "sys/devices" / device)
+    found = memory.find_swaps(proc=tmp_path, sys=tmp_path / "sys")
+    assert found == {str(swap): is_unreadable_later}
+    link.unlink()
+    assert memory.find_swaps(proc=tmp_path, sys=tmp_path / "sys") == {str(swap): False}
