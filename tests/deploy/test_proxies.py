@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -29,6 +30,7 @@ from tests.conftest import (
     multipart,
     wait_until,
 )
+from tests.web.test_forensics import family, memory_of
 
 MIB = 1 << 20
 NAME = "poster.example.org"
@@ -41,6 +43,7 @@ NGINX = """
 daemon off;
 worker_processes 1;
 {user}
+env GLIBC_TUNABLES;
 pid {folder}/nginx.pid;
 error_log {folder}/logs/error.log info;
 events {{}}
@@ -505,6 +508,76 @@ def test_the_relay_gets_no_address_whatever_the_sender_claims(
                 assert sender.getresponse().read() == b"ok"
                 sender.request("POST", "/en/", b"body", {**claims, **ours})
         sender.close()
+
+
+# -- what stays in memory -------------------------------------------------------------------------
+
+
+def settings_of(drop_in: Path) -> list[str]:
+    """A wrapper that sets what systemd would, as far as it is the environment."""
+    return ["env", *re.findall(r"^Environment=(.+)$", drop_in.read_text(), re.MULTILINE)]
+
+
+def left_in(proxy: Proxy, hers: dict[str, list[bytes]]) -> set[str]:
+    assert proxy.process is not None
+    pids = family(proxy.process.pid)
+    assert len(pids) == 2, "the master and its worker"
+    return {
+        name
+        for pid in pids
+        for content in memory_of(pid)
+        for name, forms in hers.items()
+        if any(form in content for form in forms)
+    }
+
+
+def send_secrets(front: Front) -> tuple[dict[str, list[bytes]], Sender]:
+    """A photo that was taken, one that was refused, one that was cut; the first stays connected."""
+    picture, words, browser = os.urandom(3 * MIB), secrets.token_hex(12), secrets.token_hex(12)
+    parts = [("token", front.token().encode(), None), ("message", words.encode(), None)]
+    taken, kind = multipart([*parts, ("photo", photos.dirty_jpeg() + picture, "x.jpg")])
+    refused, _ = multipart([*parts, ("photo", picture, "x.jpg")])
+    headers = {"Content-Type": kind, "User-Agent": browser}
+    sender = Sender(front.proxy)
+    sender.request("POST", "/en/", taken, headers)
+    page = sender.getresponse().read().decode()
+    receipt = re.findall(r'<output id="receipt">([\d ]+)</output>', page)[0]
+    assert front.request("POST", "/en/", refused, headers).status == 415
+    cut = Sender(front.proxy)
+    cut.putrequest("POST", "/en/")
+    for name, value in headers.items():
+        cut.putheader(name, value)
+    cut.putheader("Content-Length", str(len(taken)))
+    cut.endheaders(taken[: 2 * MIB])
+    cut.close()
+    hers = {
+        "photo": [picture[start:][:24] for start in range(0, len(picture), 4096)],
+        "message": [words.encode()],
+        "browser": [browser.encode()],
+        "receipt": [receipt.encode(), receipt.replace(" ", "").encode()],
+    }
+    return hers, sender
+
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the proxy's memory")
+
+
+@only_root
+def test_nginx_with_its_drop_in_forgets_within_two_seconds(start_front: StartFront) -> None:
+    front = start_front("nginx", wrapper=settings_of(ROOT / "deploy/proxy/nginx-forgets.conf"))
+    hers, sender = send_secrets(front)
+    wait_until(lambda: not left_in(front.proxy, hers), seconds=2)
+    sender.close()
+    gone = {**hers, "address": [SENDER.encode(), socket.inet_aton(SENDER) + bytes(8)]}
+    wait_until(lambda: not left_in(front.proxy, gone), seconds=2)
+
+
+@only_root
+def test_nginx_without_its_drop_in_keeps_pieces(start_front: StartFront) -> None:
+    front = start_front("nginx")
+    hers, sender = send_secrets(front)
+    sender.close()
+    wait_until(lambda: {"photo", "receipt"} & left_in(front.proxy, hers))
 
 
 def test_nginx_passes_every_header_that_the_form_reads() -> None:
