@@ -19,7 +19,7 @@ from relay.scrub.wire import JOB, READY, Layer, Start
 from tests.scrub.escape import ATTEMPTS
 
 KILLED_BY_THE_FILTER = 31  # SIGSYS
-pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="shared numbers: x86_64")
+pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="only x86-64's numbers")
 
 
 @dataclass
@@ -252,7 +252,7 @@ def test_the_filter_allows_its_calls_with_their_arguments_and_no_others(
             assert verdict(program, numbers.audit, numbers.mmap, arguments) == expected
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="shared with nobody: only root has a user to drop")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has a user to drop")
 def test_root_is_given_up(tmp_path: Path) -> None:
     with hostile_box("user", tmp_path / "x") as box:
         for name in OTHERS | {"become root", "write a file", "mount", "change the root"}:
