@@ -23,7 +23,7 @@ import pytest
 
 from relay.cli.campaign import make_campaign
 from tests import photos
-from tests.promises import Keeper
+from tests.promises import Keeper, is_excused
 
 ROOT = Path(__file__).parent.parent
 RELAY = str(Path(sys.executable).with_name("relay"))
@@ -51,7 +51,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
     if (
         report.skipped
         and os.environ.get("RELAY_TEST_NO_SKIP")
-        and not promises.is_excused(report, ROOT)
+        and not is_excused(report, ROOT)
     ):
         report.outcome = "failed"
     return report
