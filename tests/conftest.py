@@ -48,11 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # noqa: ANN201, ARG001
     report = yield
-    if (
-        report.skipped
-        and os.environ.get("RELAY_TEST_NO_SKIP")
-        and not is_excused(report, ROOT)
-    ):
+    if report.skipped and os.environ.get("RELAY_TEST_NO_SKIP") and not is_excused(report, ROOT):
         report.outcome = "failed"
     return report
 
