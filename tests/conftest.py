@@ -23,6 +23,7 @@ import pytest
 
 from relay.cli.campaign import make_campaign
 from tests import photos
+from tests.promises import Keeper
 
 ROOT = Path(__file__).parent.parent
 RELAY = str(Path(sys.executable).with_name("relay"))
@@ -38,6 +39,10 @@ FULL = bool(os.environ.get("RELAY_TEST_FULL"))
 def tenth(count: int) -> int:
     """The length of a long test: whole with `scripts/test --full`, else a tenth."""
     return count if FULL else max(1, count // 10)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Keeper(config))
 
 
 @pytest.hookimpl(wrapper=True)

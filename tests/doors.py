@@ -80,6 +80,7 @@ def write_pair(folder: Path, name: str = HOST) -> tuple[Path, Path]:
             serialization.NoEncryption(),
         )
     )
+    paths[1].chmod(0o600)
     return paths
 
 

@@ -309,7 +309,7 @@ class Network:
             ("DESK_SOCKET", host.desk_socket),
         ):
             torrc = torrc.replace(f"@{name}@", str(value))
-        # Options of tor as a whole may stand anywhere; the template's onions come last, as there.
+        # Before the template: what follows an onion's folder would count for that onion.
         host.torrc = self._private() + torrc
         self.others.append(host)
         return host
@@ -336,6 +336,7 @@ class Network:
         client = Client(folder=folder, torrc=torrc, socks_port=socks_port)
         self.others.append(client)
         client.start()
+        client.wait_for_log("Opened Socks listener connection (ready)")
         return client
 
     def stop(self) -> None:
