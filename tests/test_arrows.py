@@ -79,6 +79,16 @@ def test_a_desk_that_is_asked_to_serve_says_what_it_lacks(campaign: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_the_service_loads_no_decoder() -> None:
+    code = (
+        "import sys, relay.intake.exposure, relay.web.serve; "
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "relay" in done.stdout.split()
+    assert not {"PIL", "pillow_heif"} & {*done.stdout.split()}
+
+
 def test_request_post_appears_nowhere() -> None:
     for path in MODULES:
         tree = ast.parse(path.read_text("utf-8"))

@@ -98,7 +98,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _run(config: ServerConfig, words: list[str]) -> int:
     memory.overwrite_freed()
-    from relay.intake.check import require_private  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.exposure import require_private  # noqa: PLC0415 - a desk has no server packages
     from relay.web.serve import serve  # noqa: PLC0415 - the same
 
     require_private(config)

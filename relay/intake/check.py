@@ -10,11 +10,11 @@ from pathlib import Path
 
 from relay import memory
 from relay.config import ServerConfig
-from relay.errors import ConfigInvalid, RelayError
+from relay.errors import RelayError
 from relay.intake.finding import Finding, State, advice, ok, refused
 from relay.intake.machine import check_clock, check_decoders, check_dumps, check_swap
-from relay.intake.places import check_places, check_queue, check_room, find_exposed
-from relay.intake.reach import check_certificate, check_listeners, check_tor, find_open_listeners
+from relay.intake.places import check_places, check_queue, check_room
+from relay.intake.reach import check_certificate, check_listeners, check_tor
 from relay.intake.runtime import make_scrubber
 from relay.receipt import ServiceKeys
 from relay.scrub.wire import ALL_LAYERS, Layer
@@ -54,17 +54,6 @@ async def check(config: ServerConfig, path: Path) -> list[Finding]:
         check_certificate(config, now=now),
         *check_tor(config),
     ]
-
-
-def require_private(config: ServerConfig) -> None:
-    """Return where serving shows no secret to others.
-
-    Raises:
-        ConfigInvalid: it would; with everything that is in the way.
-    """
-    exposed = [*find_exposed(config), *find_open_listeners(config)]
-    if exposed:
-        raise ConfigInvalid("; ".join(finding.words for finding in exposed))
 
 
 async def _check_box(config: ServerConfig) -> list[Finding]:

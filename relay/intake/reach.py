@@ -1,7 +1,6 @@
 """Where the relay can be reached, and what protects the way: addresses, certificate, tor."""
 
 import datetime as dt
-import ipaddress
 import re
 import shutil
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 
 from relay.config import ServerConfig
+from relay.intake.exposure import find_open_listeners
 from relay.intake.finding import Finding, advice, ok, refused
 
 _OLDEST_TOR = (0, 4, 8)  # the first with proof of work for onion services
@@ -20,27 +20,6 @@ _TOR_FOLDERS = Path("/var/lib/poster-relay-tor")  # of the installed relay
 _ANSWER_S = 5.0
 _FEW_DAYS = 14
 _MANY_BYTES = 1 << 16
-
-
-def find_open_listeners(config: ServerConfig) -> list[Finding]:
-    """Return the listeners that others than this machine reach without TLS."""
-    findings = []
-    for name in ("listen", "desk_listen"):
-        if name == "desk_listen" and config.demo:
-            continue
-        endpoint = config.endpoint(name)
-        if not isinstance(endpoint, tuple) or _is_loopback(endpoint[0]):
-            continue
-        if name == "listen" and config.tls_key is not None:
-            continue
-        mend = (
-            "Set tls_certificate and tls_key, or listen on 127.0.0.1 or unix:"
-            if name == "listen"
-            else "Listen on 127.0.0.1 or unix:, and let tor bring staff"
-        )
-        words = f"{name} = {getattr(config, name)!r} is open to the network, without TLS. {mend}"
-        findings.append(refused("listeners", words, blocks=True))
-    return findings
 
 
 def check_listeners(config: ServerConfig) -> list[Finding]:
@@ -177,10 +156,6 @@ def _check_onion_keys(folders: list[Path]) -> list[Finding]:
                 words = f"{path}: others can read the onion's key. Run: chmod go-rwx {path}"
                 findings.append(refused("onion keys", words))
     return findings
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or ipaddress.ip_address(host).is_loopback
 
 
 def _is_folder(path: Path) -> bool:

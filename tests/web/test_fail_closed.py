@@ -220,8 +220,11 @@ def test_a_box_that_does_not_start_again_closes_the_form_until_it_does(
     broken.write_text("raise SystemExit(1)\n")
     ground.run(f'mount --bind {broken} "$BOX"')
     assert service.process is not None
-    for pid in processes_below(service.process.pid):
+    box = processes_below(service.process.pid)
+    for pid in box:
         os.kill(pid, signal.SIGKILL)
+    # A photo that meets it dying is lost by itself; this is about those after it.
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in box))
     refused = service.send(dirty, token=token, message="kept")
     assert refused.status == 503, "before the door closes, too"
     assert "Nothing was sent." in refused.text
