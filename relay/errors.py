@@ -67,6 +67,10 @@ class TooLarge(SubmissionRefused):
     http_status = 413
 
 
+class UploadEndless(TooLarge):
+    pass
+
+
 class TooSlow(SubmissionRefused):
     message = "The connection stopped before the photo had arrived."
     hint = "Try again where the network is better, or send a screenshot of the photo."
@@ -109,6 +113,12 @@ class PageMissing(SubmissionRefused):
     message = "There is no such page."
     hint = "Go back to the first page."
     http_status = 404
+
+
+class HostUnknown(SubmissionRefused):
+    message = "There is nothing at this address."
+    hint = "Copy the address again, letter by letter."
+    http_status = 421
 
 
 class MethodRefused(SubmissionRefused):

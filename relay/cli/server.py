@@ -62,7 +62,15 @@ def _init(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     config = ServerConfig.load(arguments.config)
-    return _run(config, [f"Serving {config.campaign} on http://{config.listen}/"])
+    scheme = "http" if config.tls_key is None else "https"
+    doors = {
+        "the form": config.listen and f"{scheme}://{config.listen}/",
+        "the form, for tor": config.onion_listen,
+        "the desk": config.desk_listen,
+        "the operator": config.health_listen,
+    }
+    words = [f"  {door} at {where}" for door, where in doors.items() if where]
+    return _run(config, [f"Serving {config.campaign}:", *words])
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from relay.errors import Busy, Closed, NotKept, QueueFull, TextTooLong
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys, digest_content
 from relay.scrub.supervisor import Scrubber
+from relay.scrub.turns import ONE_LANE, Lane
 from relay.seal.envelope import MESSAGE_CHARACTERS, Submission, seal_envelope
 from relay.seal.keys import ClassicRecipient, HybridRecipient
 
@@ -59,11 +60,15 @@ class Intake:
     scrubber: Scrubber
 
     async def submit(
-        self, upload: Upload, *, is_wanted: Callable[[], bool] = lambda: True
+        self,
+        upload: Upload,
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+        lane: Lane = ONE_LANE,
     ) -> Acknowledgement:
         """Take a photo in. When this returns, it is sealed and synced to the disk.
 
-        is_wanted: whether somebody still waits for the answer.
+        is_wanted: whether somebody still waits for the answer. lane: see Scrubber.scrub.
 
         Raises:
             SubmissionRefused: the submitter can mend it. ComeBack: we can't take it now.
@@ -73,7 +78,7 @@ class Intake:
             raise Closed
         token = self.keys.check_token(upload.token)
         message = tidy_message(upload.message)
-        photo = await self.scrubber.scrub(upload.untrusted_photo, is_wanted=is_wanted)
+        photo = await self.scrubber.scrub(upload.untrusted_photo, is_wanted=is_wanted, lane=lane)
         removed = photo.removed.words()
         envelope = seal_envelope(
             Submission(

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,6 +22,7 @@ from relay.errors import (
 )
 from relay.scrub import jpeg
 from relay.scrub.formats import Kind, kind_of
+from relay.scrub.turns import ONE_LANE, Lane, Turns
 from relay.scrub.wire import (
     ALL_LAYERS,
     ANSWER,
@@ -82,7 +83,7 @@ class Scrubber:
         """
         self._max_jpeg_bytes = max_jpeg_bytes
         self.layers = ALL_LAYERS  # the walls that stand, once it has started
-        self._slots = asyncio.Semaphore(os.cpu_count() or 1)
+        self._turns = Turns(os.cpu_count() or 1)
         self._box = _BoxProcess(accepted=accepted)
         self._heic_box = _BoxProcess(accepted=accepted, is_heic=True) if heic else None
 
@@ -122,18 +123,20 @@ class Scrubber:
         quality: int = QUALITY,
         is_ours: bool = False,
         is_wanted: Callable[[], bool] = lambda: True,
+        lane: Lane = ONE_LANE,
     ) -> ScrubbedPhoto:
         """Return the picture in `untrusted_photo`, redrawn and checked.
 
         is_ours: it has been redrawn before and passed `jpeg.check`; its pixels stay in their place.
         is_wanted: asked when its turn has come; whoever has gone takes nobody's turn.
+        lane: where it came from; those who wait are served one from each in turn.
 
         Raises:
             PhotoUnsupported, PhotoDamaged, PhotoTooComplex: the file is at fault.
             ScrubFailed: the box died, hung, or gave back something that is not clean.
             Busy: its turn did not come in time, or nobody wants it any more.
         """
-        async with self._turn():
+        async with self._turn(lane):
             if not is_wanted():
                 raise Busy
             try:
@@ -146,16 +149,13 @@ class Scrubber:
         return _believe(untrusted_answer, untrusted_jpeg, highest_quality=quality)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_TURN_S):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise Busy from None
-        try:
+    async def _turn(self, lane: Lane = ONE_LANE) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._turns.take(lane, seconds=_TURN_S))
+            except TimeoutError:
+                raise Busy from None
             yield
-        finally:
-            self._slots.release()
 
     async def _run(
         self, untrusted_photo: bytes | bytearray, quality: int, *, is_ours: bool

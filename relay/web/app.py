@@ -1,29 +1,39 @@
-"""The applications of the two listeners, and what every answer has in common."""
+"""The applications of the listeners, and what every answer has in common."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from relay.config import ServerConfig
-from relay.errors import MethodRefused, PageMissing, RelayError
+from relay.errors import HostUnknown, MethodRefused, PageMissing, RelayError
 from relay.intake.events import report
 from relay.intake.runtime import Runtime
 from relay.web.desk_api import DeskApi
-from relay.web.headers import dress
-from relay.web.pages import FALLBACK, FIELDS, LANGUAGES, Pages
+from relay.web.headers import METHODS, dress
+from relay.web.pages import FALLBACK, FIELDS, LANGUAGES, Pages, Place
 from relay.web.submitter import SubmitterPages
 from relay.web.upload import Budget, Limits
 
-METHODS = ("GET", "HEAD", "POST")
-_METHOD_NOT_ALLOWED = 405
+_OK, _METHOD_NOT_ALLOWED = 200, 405
 
 
-def create_app(config: ServerConfig, runtime: Runtime) -> web.Application:
-    """Return the public application; in a demo it carries the desk's API too."""
-    pages = Pages()
+def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -> web.Application:
+    """Return the submitter's application; in a demo the clearnet's carries the desk's API too.
+
+    Each listener has a share of its own of the memory for uploads: neither starves the other.
+    """
+    place = Place(
+        name="onion" if is_onion else "clearnet",
+        host=config.onion_address if is_onion else config.host,
+        onion_address=config.onion_address,
+        is_https=config.is_https and not is_onion,
+    )
+    pages = Pages(place)
     submitter = SubmitterPages(
         intake=runtime.intake,
         pages=pages,
-        budget=Budget(config.max_inflight_bytes),
+        budget=Budget(
+            config.max_inflight_bytes // max(1, bool(config.listen) + bool(config.onion_listen))
+        ),
         limits=Limits(
             names=FIELDS,
             max_bytes=config.max_upload_bytes,
@@ -31,7 +41,7 @@ def create_app(config: ServerConfig, runtime: Runtime) -> web.Application:
         ),
     )
     app = _application(pages)
-    if config.demo:
+    if config.demo and not is_onion:
         app.add_routes(DeskApi(runtime.handover).routes())
     app.add_routes(submitter.routes())
     return app
@@ -39,8 +49,23 @@ def create_app(config: ServerConfig, runtime: Runtime) -> web.Application:
 
 def create_desk_app(runtime: Runtime) -> web.Application:
     """Return the desk's application, for a listener of its own."""
-    app = _application(Pages())
+    app = _application(Pages(Place(name="desk")))
     app.add_routes(DeskApi(runtime.handover).routes())
+    return app
+
+
+def create_health_app(runtime: Runtime) -> web.Application:
+    """Return the operator's application: whether the form is open, and nothing of anybody."""
+
+    async def show_health(_: web.Request) -> web.Response:
+        try:
+            await runtime.intake.require_open()
+        except RelayError as error:
+            return web.Response(text=f"{error.message}\n", status=error.http_status)
+        return web.Response(text="open\n")
+
+    app = _application(Pages(Place(name="health")))
+    app.add_routes([web.get("/healthz", show_health)])
     return app
 
 
@@ -65,7 +90,12 @@ def _error_pages(pages: Pages) -> Middleware:
         try:
             if request.method not in METHODS:
                 raise MethodRefused  # noqa: TRY301 - one place turns refusals into pages
-            return await handler(request)
+            _require_host(request, pages.place.host)
+            response = await handler(request)
+            if pages.place.is_https and pages.place.onion_address and response.status == _OK:
+                there = f"http://{pages.place.onion_address}{request.rel_url.raw_path}"
+                response.headers["Onion-Location"] = there
+            return response  # noqa: TRY300 - as above
         except web.HTTPException as answer:
             error: RelayError = PageMissing()
             if answer.status == _METHOD_NOT_ALLOWED:
@@ -89,3 +119,13 @@ def _error_pages(pages: Pages) -> Middleware:
         return response
 
     return middleware
+
+
+def _require_host(request: web.Request, host: str) -> None:
+    """Refuse who asks for another name: another site's, or an address that was scanned.
+
+    Raises:
+        HostUnknown: it is not ours.
+    """
+    if host and request.host.lower().partition(":")[0] != host:
+        raise HostUnknown

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from relay.intake.submit import utc_today
 
+METHODS = ("GET", "HEAD", "POST")
 FIXED = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",

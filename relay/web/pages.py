@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from gettext import NullTranslations
 from importlib import resources
 from typing import Any
@@ -55,11 +56,22 @@ REMOVALS = {
 _CHARSET = "utf-8"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A listener, as its visitors see it."""
+
+    name: str
+    host: str = ""  # what they ask for; empty: anything
+    onion_address: str = ""
+    is_https: bool = False
+
+
 class Pages:
     """Renders every page, with its headers."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
         """Load the templates and the one style sheet."""
+        self.place = place
         style = resources.files("relay.web").joinpath("templates/style.css").read_text(_CHARSET)
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self._style_source = f"'sha256-{digest}'"
@@ -72,6 +84,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.install_gettext_translations(NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+        self._environment.globals["place"] = place
         self._environment.globals["style"] = Markup(style)  # noqa: S704 - our own file
 
     def render(

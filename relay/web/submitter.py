@@ -1,7 +1,8 @@
 """The submitter's pages: form, receipt, status, withdrawal."""
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -19,11 +20,15 @@ from relay.errors import (
     RelayError,
     SubmissionRefused,
     TooLarge,
+    TooSlow,
+    UploadEndless,
 )
 from relay.intake.events import report
 from relay.intake.submit import POSTERS, Intake, Upload
 from relay.queue.store import Standing
 from relay.receipt import grouped, read_receipt
+from relay.web.connection import Connection
+from relay.web.onion import Circuit
 from relay.web.pages import FALLBACK, LANGUAGES, REASONS, REMOVALS, SENTENCES, Pages
 from relay.web.upload import Budget, Form, Limits, read_form
 
@@ -71,10 +76,13 @@ class SubmitterPages:
         form = Form()
         try:
             _require_same_site(request)
-            with self.budget.reserve() as reservation:
+            circuit = _circuit(request)
+            with _counted(circuit), self.budget.reserve() as reservation:
                 await read_form(request, self.limits, reservation, form)
                 acknowledgement = await self.intake.submit(
-                    _read_upload(form, language), is_wanted=lambda: _is_connected(request)
+                    _read_upload(form, language),
+                    is_wanted=lambda: _is_connected(request),
+                    lane=(self.pages.place.name, circuit.number if circuit else 0),
                 )
         except RelayError as error:
             report(error)
@@ -171,6 +179,24 @@ def _language(request: web.Request) -> str:
     if language not in LANGUAGES:
         raise PageMissing
     return language
+
+
+def _circuit(request: web.Request) -> Circuit | None:
+    return request.protocol.circuit if isinstance(request.protocol, Connection) else None
+
+
+@contextmanager
+def _counted(circuit: Circuit | None) -> Iterator[None]:
+    """Hold an upload against the circuit that it came by, where there is one."""
+    if circuit is None:
+        yield
+        return
+    with circuit.upload():
+        try:
+            yield
+        except (TooSlow, UploadEndless):
+            circuit.strike()
+            raise
 
 
 def _is_connected(request: web.Request) -> bool:

@@ -20,7 +20,7 @@ from multipart import (
     parse_options_header,
 )
 
-from relay.errors import Busy, FormUnreadable, TooLarge, TooSlow
+from relay.errors import Busy, FormUnreadable, TooSlow, UploadEndless
 
 PHOTO_FIELD = "photo"
 MAX_FIELD_BYTES = 16 * 1024  # the message, 500 characters, has 2,000; the rest is short
@@ -104,7 +104,7 @@ async def read_form(
     """Fill `form` from a multipart or urlencoded body; what has come stays in it on failure.
 
     Raises:
-        FormUnreadable: not a form, or cut short. TooSlow, TooLarge, Busy: as they say.
+        FormUnreadable: not a form, or cut short. TooSlow, UploadEndless, Busy: as they say.
     """
     kind, options = parse_options_header(request.headers.get("Content-Type", ""))
     pieces = paced(request, limits.min_bytes_per_minute)
@@ -159,7 +159,7 @@ async def _read_multipart(
         async for piece in pieces:
             seen += len(piece)
             if seen > most:
-                raise TooLarge
+                raise UploadEndless
             for event in parser.parse(piece):
                 assembly.take(event)
             if parser.closed:

@@ -19,7 +19,7 @@ from relay.config import ServerConfig
 from relay.errors import NotKept
 from relay.intake.runtime import open_runtime
 from relay.queue.store import SealedQueue
-from relay.web.serve import MAX_CONNECTIONS
+from relay.web.connection import MAX_CONNECTIONS
 from tests import photos
 from tests.conftest import Service, Starter, configure, multipart, relay, wait_until
 

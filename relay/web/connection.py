@@ -1,0 +1,143 @@
+"""One connection: nothing of it is logged, and nothing is kept when its answer has gone."""
+
+import asyncio
+import gc
+import logging
+from typing import Any
+
+import yarl
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
+
+from relay.web.headers import METHODS, dress
+from relay.web.onion import Circuit
+
+_FIRST_REQUEST_S = 30.0  # a connection that has asked for nothing by then is closed
+_NOT_FOUND = 404
+# yarl remembers the last addresses that were asked for.
+_ADDRESS_CACHES = [one for one in vars(yarl._url).values() if hasattr(one, "cache_clear")]  # noqa: SLF001 - yarl.cache_clear leaves the most of them
+_READING = ("GET", "HEAD")  # brings nothing of hers
+_SWEEP_S = 0.5  # after an answer; what was hers is gone within two seconds
+MAX_CONNECTIONS = 1000  # on each listener; beyond it, the oldest that asks for nothing is closed
+
+
+class Silent(logging.Logger):
+    """What aiohttp would log quotes addresses and headers: all of it is dropped."""
+
+    def __init__(self) -> None:
+        """Say nothing, at any level."""
+        super().__init__("silent", logging.CRITICAL + 1)
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: ARG002, N802 - logging's own name
+        """Return that it is not."""
+        return False
+
+
+class Sweeper:
+    """Lets go of what refers to itself: an error of a library, whose frames hold it and her words.
+
+    Our own code leaves no such thing behind; SQLAlchemy and the HTTP parser do when they fail.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Sweep in `loop`, when asked."""
+        self._loop = loop
+        self._is_due = self._is_due_again = False
+
+    def sweep_soon(self) -> None:
+        """Sweep in a moment, once for all that ask meanwhile."""
+        self._is_due_again = self._is_due
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        for cache in _ADDRESS_CACHES:
+            cache.cache_clear()
+        gc.collect()
+        self._is_due = False
+        if self._is_due_again:  # whoever asked last may still have been busy
+            self.sweep_soon()
+
+
+class Connection(web.RequestHandler):
+    """One connection. What the HTTP parser refuses gets our headers and no details."""
+
+    __slots__ = ("_circuits", "_silence", "_sweeper", "circuit")
+
+    def __init__(
+        self, manager: web.Server, sweeper: Sweeper, circuit: Circuit | None, **options: Any
+    ) -> None:
+        """Serve one visitor. circuit: the one that tor brought her by, on an onion's listener."""
+        super().__init__(manager, **options)
+        self._sweeper = sweeper
+        self.circuit = circuit
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Make room, and give a silent connection a short while only."""
+        others = self._manager.connections if self._manager is not None else []
+        super().connection_made(transport)
+        if self.circuit is not None:
+            self.circuit.connections.add(transport)
+        if len(others) >= MAX_CONNECTIONS:
+            _abort(next((other for other in others if _is_idle(other)), self))
+        self._silence = self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of the connection, and so of what it has brought."""
+        if self.circuit is not None and self.transport is not None:
+            self.circuit.connections.discard(self.transport)
+        super().connection_lost(exc)
+        self._silence.cancel()
+
+    def _close_if_silent(self) -> None:
+        if self._request_count == 0:
+            _abort(self)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Answer, and let go of the page: aiohttp keeps the answer until the next request."""
+        is_odd = bool(request.query_string) or resp.status == _NOT_FOUND
+        if is_odd:  # she may have put her receipt into the address: nothing of it is kept open
+            resp.force_close()
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            if isinstance(resp, web.Response):
+                resp.body = None
+            if request.method not in _READING or is_odd:
+                self._sweeper.sweep_soon()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what the parser refused, without its words."""
+        is_method = isinstance(exc, BadHttpMethod)
+        if exc is not None:
+            exc.__traceback__ = None  # its frames hold what was read, and one of them the error
+        del exc, message  # they quote the request
+        if request.writer.output_size > 0:
+            raise ConnectionError
+        response = web.Response(status=405 if is_method else status, text="Not understood.\n")
+        dress(response)
+        if is_method:
+            response.headers["Allow"] = ", ".join(METHODS)
+        response.force_close()
+        return response
+
+
+def _is_idle(connection: web.RequestHandler) -> bool:
+    transport = connection.transport
+    if transport is None or transport.is_closing():
+        return False  # it has been told to go, and others of the same moment need room too
+    return connection._current_request is None  # noqa: SLF001 - aiohttp says it nowhere else
+
+
+def _abort(connection: web.RequestHandler) -> None:
+    if connection.transport is not None:
+        connection.transport.abort()

@@ -1,0 +1,384 @@
+"""The ways in: clearnet with TLS, tor's socket with its line, the operator's."""
+
+import asyncio
+import datetime as dt
+import http.client
+import os
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from relay.config import ServerConfig
+from relay.errors import ConfigInvalid
+from relay.web import tls
+from relay.web.onion import UPLOADS_AT_ONCE
+from relay.web.tls import Certificate
+from tests.conftest import Service, Starter, multipart, relay, wait_until
+
+ONION = "a" * 55 + "d.onion"
+ONION_SETTINGS = {
+    "onion_listen": '"unix:onion.sock"',
+    "health_listen": '"unix:health.sock"',
+    "onion_address": f'"{ONION}"',
+}
+
+
+def line(circuit: int) -> bytes:
+    high, low = circuit >> 16, circuit & 0xFFFF
+    return b"PROXY TCP6 fc00:dead:beef:4dad::%x:%x ::1 65535 80\r\n" % (high, low)
+
+
+class Visitor(http.client.HTTPConnection):
+    """A visitor whom tor brings to a socket."""
+
+    here: ClassVar[list["Visitor"]] = []
+
+    def __init__(self, path: Path, *, first: bytes = b"", host: str = ONION) -> None:
+        super().__init__(host, timeout=20)
+        self.here.append(self)
+        self.path, self.first = path, first
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(str(self.path))
+        self.sock.sendall(self.first)
+
+    def ask(self, path: str = "/en/", method: str = "GET") -> http.client.HTTPResponse:
+        self.request(method, path)
+        return self.getresponse()
+
+
+@pytest.fixture(autouse=True)
+def see_off() -> Iterator[None]:
+    yield
+    for visitor in Visitor.here:
+        visitor.close()
+    Visitor.here.clear()
+
+
+@contextmanager
+def uploading(service: Service, circuit: int) -> Iterator[socket.socket]:
+    """Someone who is in the middle of an upload on that circuit."""
+    body, kind = multipart([("photo", b"x" * 1000, "x.jpg")])
+    head = f"POST /en/ HTTP/1.1\r\nHost: {ONION}\r\nContent-Type: {kind}\r\nContent-Length: {{}}"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(service.folder / "onion.sock"))
+        client.sendall(line(circuit) + head.format(len(body)).encode() + b"\r\n\r\n" + body[:500])
+        yield client
+
+
+@pytest.fixture
+def onion_service(start_service: Starter) -> Service:
+    return start_service(**ONION_SETTINGS)
+
+
+def test_a_photo_comes_in_by_tors_socket(onion_service: Service, dirty: bytes) -> None:
+    visitor = Visitor(onion_service.folder / "onion.sock", first=line(55))
+    page = visitor.ask().read().decode()
+    token = page.split('name="token" value="')[1].split('"')[0]
+    body, kind = multipart([("token", token.encode(), None), ("photo", dirty, "x.jpg")])
+    visitor.request("POST", "/en/", body, {"Content-Type": kind})
+    answer = visitor.getresponse()
+    assert answer.status == 200
+    assert 'id="receipt"' in answer.read().decode()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"PROXY TCP4 127.0.0.1 127.0.0.1 1 80\r\n",
+        b"PROXY TCP6 fc00:dead:beef:4dad::1:zz ::1 1 80\r\n",
+        b"PROXY " + b"x" * 500,
+    ],
+)
+def test_who_is_not_tor_gets_no_answer_at_tors_socket(onion_service: Service, first: bytes) -> None:
+    visitor = Visitor(onion_service.folder / "onion.sock", first=first)
+    with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+        visitor.ask()
+
+
+def test_tors_line_may_come_in_pieces(onion_service: Service) -> None:
+    visitor = Visitor(onion_service.folder / "onion.sock")
+    visitor.connect()
+    for byte in line(0x12345):
+        visitor.sock.sendall(bytes([byte]))
+    assert visitor.ask().status == 200
+
+
+def test_a_request_for_another_name_is_refused(onion_service: Service) -> None:
+    path = onion_service.folder / "onion.sock"
+    for host in ("localhost", "b" * 56 + ".onion", "relay.example.org"):
+        answer = Visitor(path, first=line(1), host=host).ask()
+        assert answer.status == 421
+        assert ONION not in answer.read().decode()
+    assert Visitor(path, first=line(1), host=ONION.upper()).ask().status == 200
+
+
+def test_each_door_says_what_its_visitors_network_sees(onion_service: Service) -> None:
+    by_tor = Visitor(onion_service.folder / "onion.sock", first=line(1)).ask()
+    by_clearnet = onion_service.get("/en/")
+    assert f"<code>{ONION}</code>" in by_clearnet.text
+    assert "You came by Tor" in by_tor.read().decode()
+    assert by_tor.getheader("Onion-Location") is None
+    assert "Onion-Location" not in by_clearnet.headers, "only over HTTPS"
+
+
+def test_too_many_uploads_on_one_circuit_are_told_to_come_back_then_cut(
+    onion_service: Service,
+) -> None:
+    path = onion_service.folder / "onion.sock"
+    with ExitStack() as stack:
+        uploads = [stack.enter_context(uploading(onion_service, 7)) for _ in range(UPLOADS_AT_ONCE)]
+        other = stack.enter_context(uploading(onion_service, 8))
+        wait_until(lambda: is_refused(onion_service, 7))
+        assert not any(is_cut(one) for one in uploads)
+        assert Visitor(path, first=line(8)).ask().status == 200, "another circuit goes on"
+        while not is_cut(uploads[0]):
+            assert is_refused(onion_service, 7)
+        assert all(is_cut(one) for one in uploads)
+        assert not is_cut(other)
+
+
+def is_refused(service: Service, circuit: int) -> bool:
+    """Whether one more upload on that circuit is told to come back, or cut."""
+    with uploading(service, circuit) as one_more:
+        try:
+            answer = one_more.recv(64)
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+        return not answer or b" 503 " in answer
+
+
+def is_cut(client: socket.socket) -> bool:
+    client.settimeout(0.05)
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_the_operator_is_told_whether_the_form_is_open(onion_service: Service) -> None:
+    answer = Visitor(onion_service.folder / "health.sock").ask("/healthz")
+    assert (answer.status, answer.read()) == (200, b"open\n")
+    for path in ("/", "/en/", "/desk/v1/nonce"):
+        assert Visitor(onion_service.folder / "health.sock").ask(path).status == 404
+    assert onion_service.get("/healthz").status == 404, "nobody else is"
+
+
+def test_the_operator_is_told_that_it_is_closed(start_service: Starter, campaign: Path) -> None:
+    (campaign / "recipients.txt").write_text("")
+    running = start_service(**ONION_SETTINGS)
+    answer = Visitor(running.folder / "health.sock").ask("/healthz")
+    assert answer.status == 503
+    assert b"closed" in answer.read().lower()
+
+
+def test_sockets_are_for_owner_and_group_and_go_when_the_service_goes(
+    onion_service: Service,
+) -> None:
+    paths = [onion_service.folder / name for name in ("onion.sock", "health.sock")]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o660, 0o660]
+    onion_service.kill()
+    assert all(path.exists() for path in paths)
+    onion_service.start()  # what a kill left is no obstacle
+    onion_service.stop()
+    assert not any(path.exists() for path in paths)
+
+
+def test_a_socket_that_another_relay_serves_is_not_taken_from_it(
+    onion_service: Service, tmp_path: Path
+) -> None:
+    second = relay("init", tmp_path / "second", "--campaign", "second")
+    assert second.code == 0
+    config = tmp_path / "second" / "relay.toml"
+    path = onion_service.folder / "onion.sock"
+    text = "".join(
+        part for part in config.read_text().splitlines(keepends=True) if "listen" not in part
+    )
+    config.write_text(f'{text}listen = ""\nonion_listen = "unix:{path}"\n')
+    refused = relay("serve", "--config", config)
+    assert refused.code == 2
+    assert "another program listens" in refused.err
+    assert Visitor(path, first=line(1)).ask().status == 200
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ('listen = ""', "the form needs"),
+        ('desk_listen = ""', "desk_listen"),
+        ('onion_listen = "127.0.0.1:80"', "unix:"),
+        ('onion_listen = "unix:"', "unix:"),
+        ('onion_listen = "unix:' + "x" * 120 + '"', "at most 107"),
+        ('onion_address = "example.onion"', "onion_address"),
+        ('desk_listen = "127.0.0.1:8080"', "one address"),
+        ('tls_key = "key.pem"', "belong together"),
+        ('host = "https://example.org"', "host"),
+    ],
+)
+def test_a_way_in_that_can_not_be_is_refused_by_name(
+    tmp_path: Path, settings: str, words: str
+) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text(f'campaign = "x"\n{settings}\n')
+    with pytest.raises(ConfigInvalid, match=words):
+        ServerConfig.load(path)
+
+
+# -- TLS -------------------------------------------------------------------------------------------
+
+
+def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+def trusting(certificate: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(certificate))
+
+
+@pytest.fixture
+def tls_service(start_service: Starter, campaign: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Reached as relay.example.org by whoever trusts its certificate."""
+    certificate, _ = write_pair(campaign, "relay.example.org")
+
+    def answers(service: Service) -> bool:
+        assert service.process is not None
+        assert service.process.poll() is None, service.log_file.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", service.port)) == 0
+
+    monkeypatch.setattr(Service, "answers", answers)
+    running = start_service(
+        tls_certificate='"certificate.pem"',
+        tls_key='"key.pem"',
+        host='"relay.example.org"',
+        **ONION_SETTINGS,
+    )
+    assert certificate.is_file()
+    return running
+
+
+def secure(service: Service, context: ssl.SSLContext) -> ssl.SSLSocket:
+    plain = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+    return context.wrap_socket(plain, server_hostname="relay.example.org")
+
+
+def test_tls_ends_in_the_relay(tls_service: Service) -> None:
+    connection = Visitor(Path(), host="relay.example.org")
+    connection.sock = secure(tls_service, trusting(tls_service.folder / "certificate.pem"))
+    connection.request("GET", "/en/")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.getheader("Onion-Location") == f"http://{ONION}/en/"
+    assert ONION in answer.read().decode()
+    connection.request("GET", "/en/", headers={"Host": "127.0.0.1"})
+    answer = connection.getresponse()
+    assert answer.status == 421
+    assert answer.getheader("Onion-Location") is None
+
+
+def test_tls_is_of_today_and_no_visit_can_be_tied_to_the_next(tls_service: Service) -> None:
+    context = trusting(tls_service.folder / "certificate.pem")
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context.minimum_version = context.maximum_version = version
+        with secure(tls_service, context) as client:
+            client.sendall(b"GET /en/ HTTP/1.1\r\nHost: relay.example.org\r\n\r\n")
+            assert client.recv(64).startswith(b"HTTP/1.1 200")
+            session = client.session
+            assert session is None or not session.has_ticket
+        with context.wrap_socket(
+            socket.create_connection(("127.0.0.1", tls_service.port), timeout=20),
+            server_hostname="relay.example.org",
+            session=session,
+        ) as client:
+            assert not client.session_reused
+    old = trusting(tls_service.folder / "certificate.pem")
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(OSError, match=r"."):
+        secure(tls_service, old)
+
+
+async def test_a_new_certificate_is_used_without_a_restart_and_a_broken_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "_LOOK_S", 0.02)
+    paths = write_pair(tmp_path, "old.example.org")
+    certificate = Certificate(*paths)
+    watching = asyncio.create_task(certificate.watch())
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=certificate.context)
+    port = server.sockets[0].getsockname()[1]
+
+    async def name() -> bytes:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return bytes(found)
+
+    first = await name()
+    paths[0].write_text("broken")
+    await asyncio.sleep(0.2)
+    assert await name() == first
+    write_pair(tmp_path, "new.example.org")
+    deadline = time.monotonic() + 20
+    while b"new.example.org" not in await name():
+        assert time.monotonic() < deadline
+    watching.cancel()
+    server.close()
+
+
+def test_a_pair_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    certificate, _ = write_pair(tmp_path, "one.example.org")
+    (tmp_path / "other").mkdir()
+    _, key = write_pair(tmp_path / "other", "two.example.org")
+    with pytest.raises(ConfigInvalid, match="not a certificate and its key"):
+        Certificate(certificate, key)
+    with pytest.raises(ConfigInvalid, match=os.strerror(2)):
+        Certificate(tmp_path / "missing.pem", key)
