@@ -154,7 +154,7 @@ class Closed(ComeBack):
 
 
 class NotKept(ComeBack):
-    """The queue could not write: disk full, file locked, file gone."""
+    """The queue could not write: disk full, file locked, file gone or replaced."""
 
     message = "We could not keep your photo safely, so we kept nothing."
 
@@ -171,6 +171,14 @@ class ScrubFailed(RelayError):
 
     message = "We could not clean this photo, so we kept nothing of it."
     hint = "Take a screenshot of the photo and send the screenshot."
+
+
+class BoxBroken(ScrubFailed):
+    """There is no box to open it in, and none could be started: no fault of the photo's."""
+
+    message = ComeBack.message
+    hint = ComeBack.hint
+    http_status = 503
 
 
 # -- operator and staff ------------------------------------------------------------------------

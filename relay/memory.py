@@ -6,6 +6,7 @@ Freed memory is overwritten, memory can't be dumped, and whether it may be swapp
 import ctypes
 import os
 import resource
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +22,6 @@ _TUNABLES = {"glibc.malloc.perturb": "165", "glibc.malloc.tcache_count": "0"}
 _ALLOCATOR = "malloc"
 _TOLD = "RELAY_TOLD"
 _PR_SET_DUMPABLE = 4  # Source: linux/prctl.h
-_SWAPS = Path("/proc/swaps")
 
 # What is written to find out: pieces that are small, more than Python's own allocator takes (512),
 # more than a thread's cache takes (1,032), and large but not yet mapped alone (128 kB).
@@ -126,9 +126,41 @@ def forbid_dumps() -> None:
         raise ConfigInvalid("this system can't forbid core dumps")
 
 
-def has_swap() -> bool:
-    """Return whether the system may write memory to a swap device or file, encrypted or not."""
+def find_swaps(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> dict[str, bool]:
+    """Return where the system may write memory to, and whether nobody could read it there later.
+
+    True: in memory alone (zram without a disk behind it), or on dm-crypt as far down as the kernel
+    tells. False: neither, or not to be found out.
+    """
     try:
-        return len(_SWAPS.read_text("ascii", "replace").splitlines()) > 1  # the first: headings
+        lines = (proc / "swaps").read_text("utf-8", "replace").splitlines()[1:]  # after headings
     except FileNotFoundError:
-        return False  # a kernel without swap
+        return {}  # a kernel without swap
+    names = [
+        line.split()[0].encode("latin-1", "replace").decode("unicode_escape") for line in lines
+    ]
+    return {name: _is_unreadable_later(Path(name), sys) for name in names}
+
+
+def _is_unreadable_later(swap: Path, sys: Path) -> bool:
+    try:
+        found = swap.stat()
+    except OSError:
+        return False
+    number = found.st_rdev if stat.S_ISBLK(found.st_mode) else found.st_dev
+    device = sys / "dev/block" / f"{os.major(number)}:{os.minor(number)}"
+    try:
+        return _is_safe_device(device.resolve(strict=True))
+    except OSError:
+        return False  # a file system without one device below it
+
+
+def _is_safe_device(device: Path) -> bool:
+    """Whether what is written to a device can't be read from a disk. Source: sysfs, dm-crypt."""
+    if device.name.startswith("zram"):
+        return (device / "backing_dev").read_text("ascii").strip() == "none"
+    uuid = device / "dm/uuid"
+    if uuid.exists() and uuid.read_text("ascii", "replace").startswith("CRYPT-"):
+        return True
+    below = sorted((device / "slaves").iterdir()) if (device / "slaves").is_dir() else []
+    return bool(below) and all(_is_safe_device(one.resolve()) for one in below)

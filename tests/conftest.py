@@ -23,6 +23,7 @@ import pytest
 
 from relay.cli.campaign import make_campaign
 from tests import photos
+from tests.promises import Keeper
 
 ROOT = Path(__file__).parent.parent
 RELAY = str(Path(sys.executable).with_name("relay"))
@@ -38,6 +39,10 @@ FULL = bool(os.environ.get("RELAY_TEST_FULL"))
 def tenth(count: int) -> int:
     """The length of a long test: whole with `scripts/test --full`, else a tenth."""
     return count if FULL else max(1, count // 10)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Keeper(config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -100,6 +105,7 @@ class Service:
     folder: Path
     port: int
     wrapper: list[str] = field(default_factory=list)
+    is_tls: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -122,6 +128,9 @@ class Service:
         assert self.process is not None
         assert self.process.poll() is None, self.log_file.read_text()
         try:
+            if self.is_tls:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return True
             return self.get("/").status == 200
         except OSError:
             return False
@@ -262,7 +271,8 @@ def start_service(campaign: Path) -> Iterator[Starter]:
 
     def start(wrapper: list[str] | None = None, **settings: object) -> Service:
         configure(campaign, **settings)
-        running = Service(campaign, free_port(), wrapper=wrapper or [])
+        is_tls = "tls_key" in settings
+        running = Service(campaign, free_port(), wrapper=wrapper or [], is_tls=is_tls)
         started.append(running)
         running.start()
         return running

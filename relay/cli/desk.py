@@ -67,7 +67,7 @@ def _connected(config: DeskConfig, work: _Work) -> int:
     identity = load_signing_identity(config.signer, _passphrase(config, config.signer))
 
     async def run() -> int:
-        async with DeskClient(config.relay, identity) as client:
+        async with DeskClient(config.relay, identity, config.proxy) as client:
             return await work(client, journal_file, identity)
 
     return asyncio.run(run())

@@ -15,7 +15,7 @@ from typing import Any
 
 from relay import memory
 from relay.cli.campaign import CONFIG_NAME, DESK_NAME, make_campaign, write_desk
-from relay.cli.printing import result, result_json, say
+from relay.cli.printing import printable, result, result_json, say
 from relay.config import ServerConfig, split_listen
 from relay.errors import ConfigInvalid, NotKept, RelayError
 
@@ -98,7 +98,10 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _run(config: ServerConfig, words: list[str]) -> int:
     memory.overwrite_freed()
-    from relay.web.serve import serve  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.check import require_private  # noqa: PLC0415 - a desk has no server packages
+    from relay.web.serve import serve  # noqa: PLC0415 - the same
+
+    require_private(config)
 
     if not memory.is_freed_overwritten():
         _accept_memory(config)
@@ -136,21 +139,31 @@ def _log_events() -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from relay.intake.check import State, check  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.check import check  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.finding import State  # noqa: PLC0415 - the same
 
     config = ServerConfig.load(arguments.config)
     memory.overwrite_freed()
-    findings = asyncio.run(check(config))
-    refused = [finding.name for finding in findings if finding.state is State.REFUSED]
+    findings = asyncio.run(check(config, arguments.config))
+    dangers = [finding for finding in findings if finding.state is State.REFUSED]
+    in_the_way = dict.fromkeys(finding.name for finding in dangers if finding.blocks)
     if arguments.json:
-        result_json({"serves": not refused, "findings": [vars(finding) for finding in findings]})
-    else:
-        for finding in findings:
-            result(f"{finding.state:<9} {finding.name:<12} {finding.words}")
-        if refused:
-            say(f"relay serve refuses to start here, because of: {', '.join(refused)}.")
-            say("docs/operator.md says what each is for, and how to go without (accept_missing).")
-    return 1 if refused else 0
+        result_json(
+            {
+                "serves": not in_the_way,
+                "sound": not dangers,
+                "findings": [vars(finding) for finding in findings],
+            }
+        )
+        return 1 if dangers else 0
+    for finding in findings:
+        result(f"{finding.state:<9} {finding.name:<12} {printable(finding.words)}")
+    if in_the_way:
+        say(f"relay serve refuses to start here, because of: {', '.join(in_the_way)}.")
+        say("docs/operator.md says what each is for, and how to go without (accept_missing).")
+    elif dangers:
+        say("relay serve starts, and is in danger: mend each line that says refused.")
+    return 1 if dangers else 0
 
 
 def _purge(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from relay.desk.tor import OnionConnector, check_way
 from relay.errors import (
     Corrupt,
     DeskRefused,
@@ -41,9 +42,17 @@ _REFUSALS: dict[str, type[RelayError]] = {
 class DeskClient:
     """One conversation with the relay. `async with DeskClient(…) as client`."""
 
-    def __init__(self, relay: str, identity: SigningIdentity) -> None:
-        """Speak to the relay at `relay` (http://host:port) as `identity`."""
+    def __init__(self, relay: str, identity: SigningIdentity, proxy: str = "") -> None:
+        """Speak to the relay at `relay` (http://host:port) as `identity`.
+
+        An onion is reached through tor at `proxy` (socks5h://host:port), all else directly.
+
+        Raises:
+            ConfigInvalid: `relay` and `proxy` don't belong together.
+        """
+        check_way(relay, proxy)
         self._relay = relay
+        self._proxy = proxy
         self._host = urlsplit(relay).netloc
         self._identity = identity
         self._signer = identity.signer().encoded
@@ -51,7 +60,11 @@ class DeskClient:
 
     async def __aenter__(self) -> Self:
         """Open the connection pool."""
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False)
+        self._session = aiohttp.ClientSession(
+            connector=OnionConnector(self._proxy) if self._proxy else None,
+            timeout=_TIMEOUT,
+            auto_decompress=False,
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from relay.desk.copies import part_of, sweep_parts
 from relay.desk.journal import ID, JournalFile, make_private, place_of, replace_file
 from relay.errors import (
+    BoxBroken,
     Corrupt,
     NothingThere,
     RelayError,
@@ -116,6 +117,8 @@ async def _open_one(
         photo = await scrubber.scrub(untrusted_photo, quality=quality, is_ours=not was_dirty)
     except SubmissionRefused:
         raise Corrupt("What is inside is not a photo.") from None
+    except BoxBroken:
+        raise RelayError("The box in which photos are opened does not start again.") from None
     folder = to / name
     with journal_file.update() as journal:
         folders = journal.opened.setdefault(name, {})

@@ -1,15 +1,20 @@
 """What `relay check` finds out: whether this machine protects a relay as it promises.
 
-Each finding is found by trying, on this machine and in this process, not by reading a version.
+Most is found by trying, on this machine and in this process, not by reading a version. Nothing is
+changed by it, and a service that runs goes on meanwhile.
 """
 
-import enum
-import resource
-from dataclasses import dataclass, replace
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
 
 from relay import memory
 from relay.config import ServerConfig
-from relay.errors import RelayError
+from relay.errors import ConfigInvalid, RelayError
+from relay.intake.finding import Finding, State, advice, ok, refused
+from relay.intake.machine import check_clock, check_decoders, check_dumps, check_swap
+from relay.intake.places import check_places, check_queue, check_room, find_exposed
+from relay.intake.reach import check_certificate, check_listeners, check_tor, find_open_listeners
 from relay.intake.runtime import make_scrubber
 from relay.receipt import ServiceKeys
 from relay.scrub.wire import ALL_LAYERS, Layer
@@ -29,33 +34,37 @@ _WALLS = {
 }
 
 
-class State(enum.StrEnum):
-    """What a finding means for `relay serve`."""
-
-    OK = "ok"
-    ADVICE = "advice"  # it serves; better mended
-    ACCEPTED = "accepted"  # missing, and the configuration says so
-    REFUSED = "refused"  # it does not serve
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line of the check."""
-
-    name: str
-    state: State
-    words: str
-
-
-async def check(config: ServerConfig) -> list[Finding]:
-    """Try out what a relay relies on, in an order for reading."""
+async def check(config: ServerConfig, path: Path) -> list[Finding]:
+    """Try out what a relay relies on, in an order for reading; path: that of relay.toml."""
+    now = dt.datetime.now(dt.UTC)
+    places = check_places(config, path)
+    found_already = {finding.name for finding in places}
     return [
         *await _check_box(config),
         _check_memory(config),
-        _check_dumps(),
-        _check_swap(),
-        *_check_files(config),
+        check_dumps(),
+        check_swap(),
+        check_clock(now.date()),
+        *check_decoders(heic=config.heic),
+        *places,
+        *(finding for finding in _check_files(config) if finding.name not in found_already),
+        check_queue(config),
+        check_room(config),
+        *check_listeners(config),
+        check_certificate(config, now=now),
+        *check_tor(config),
     ]
+
+
+def require_private(config: ServerConfig) -> None:
+    """Return where serving shows no secret to others.
+
+    Raises:
+        ConfigInvalid: it would; with everything that is in the way.
+    """
+    exposed = [*find_exposed(config), *find_open_listeners(config)]
+    if exposed:
+        raise ConfigInvalid("; ".join(finding.words for finding in exposed))
 
 
 async def _check_box(config: ServerConfig) -> list[Finding]:
@@ -65,7 +74,7 @@ async def _check_box(config: ServerConfig) -> list[Finding]:
         async with make_scrubber(replace(config, accept_missing=every)) as scrubber:
             layers = scrubber.layers
     except RelayError as error:
-        return [Finding(name="box", state=State.REFUSED, words=error.message)]
+        return [refused("box", error.message, blocks=True)]
     return [_wall(config, layer, stands=layer in layers) for layer in ALL_LAYERS]
 
 
@@ -75,8 +84,12 @@ def _wall(config: ServerConfig, layer: Layer, *, stands: bool) -> Finding:
 
 
 def _protection(config: ServerConfig, name: str, words: str, *, stands: bool) -> Finding:
-    missing = State.ACCEPTED if name in config.accept_missing else State.REFUSED
-    return Finding(name=name, state=State.OK if stands else missing, words=words)
+    if stands:
+        return ok(name, words)
+    if name in config.accept_missing:
+        return Finding(name=name, state=State.ACCEPTED, words=words)
+    words = f"{words}. Mend it, or accept it: accept_missing"
+    return refused(name, words, blocks=True)
 
 
 def _check_memory(config: ServerConfig) -> Finding:
@@ -86,36 +99,23 @@ def _check_memory(config: ServerConfig) -> Finding:
     return _protection(config, memory.NAME, words, stands=False)
 
 
-def _check_dumps() -> Finding:
-    try:
-        memory.forbid_dumps()
-    except RelayError as error:
-        return Finding(name="dumps", state=State.REFUSED, words=error.message)
-    is_off = resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
-    state = State.OK if is_off else State.REFUSED
-    return Finding(name="dumps", state=state, words="a crash writes no memory to the disk")
-
-
-def _check_swap() -> Finding:
-    if memory.has_swap():
-        words = "memory may be written to swap: turn it off (swapoff -a), or encrypt it"
-        return Finding(name="swap", state=State.ADVICE, words=words)
-    return Finding(name="swap", state=State.OK, words="off")
-
-
 def _check_files(config: ServerConfig) -> list[Finding]:
     findings = []
-    for name, load, state in (
-        ("service key", lambda: ServiceKeys.load(config.service_key), State.REFUSED),
-        ("staff", lambda: load_staff(config.staff), State.REFUSED),
-        ("recipients", lambda: _load_recipients(config), State.ADVICE),
+    for name, load, is_needed in (
+        ("service key", lambda: ServiceKeys.load(config.service_key), True),
+        ("staff", lambda: load_staff(config.staff), True),
+        ("recipients", lambda: _load_recipients(config), False),
     ):
         try:
             load()
         except RelayError as error:
-            findings.append(Finding(name=name, state=state, words=error.message))
+            words = error.message
+            if is_needed:
+                findings.append(refused(name, words, blocks=True))
+            else:  # a new campaign has none yet
+                findings.append(advice(name, f"{words}: the form is closed until it is mended"))
         else:
-            findings.append(Finding(name=name, state=State.OK, words="can be used"))
+            findings.append(ok(name, "can be used"))
     return findings
 
 

@@ -8,7 +8,7 @@ import logging
 import traceback
 from pathlib import PurePath
 
-from relay.errors import ComeBack, RelayError
+from relay.errors import Closed, ComeBack, RelayError
 
 events = logging.getLogger("relay")
 
@@ -17,6 +17,8 @@ def report(error: BaseException) -> None:
     """Log what the operator has to act on; what a submitter can mend is nobody's business."""
     if isinstance(error, RelayError) and error.http_status < 500:  # noqa: PLR2004 - 4xx is theirs
         return
+    if isinstance(error, Closed):
+        return  # said once, with its reason, when the door closed
     cause = error.__cause__
     frames = traceback.extract_tb((cause or error).__traceback__)
     place = f"{PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"

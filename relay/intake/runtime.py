@@ -1,24 +1,25 @@
 """A running relay without HTTP: everything opened from one configuration, and its housekeeping."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from relay import memory
 from relay.config import ServerConfig
-from relay.errors import ConfigInvalid, NotKept
+from relay.intake.door import Door
+from relay.intake.doorkeeper import ROUND_S, Doorkeeper
 from relay.intake.events import events, report
 from relay.intake.handover import Handover, NonceBook
-from relay.intake.submit import Campaign, Intake, utc_today
+from relay.intake.submit import Intake, utc_today
 from relay.queue.store import SealedQueue
 from relay.receipt import ServiceKeys
 from relay.scrub.supervisor import Scrubber, accept
 from relay.seal.envelope import photo_budget
-from relay.seal.files import check_primitives, load_recipients, load_staff
+from relay.seal.files import load_staff
 
-_CANT_WRITE = "the queue can't be written: disk full, or another program has it"
+_BOX_LOOK_S = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
 
     Raises:
         ConfigInvalid: the service key, the staff file or the queue can't be used. A recipients
-            file that can't be used only closes the door: receipts go on working.
+            file that can't be used only closes the form: receipts go on working.
     """
     keys = ServiceKeys.load(config.service_key)
     staff = load_staff(config.staff)
@@ -45,7 +46,10 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
     ):
         if scrubber.missing:
             events.warning("accepted to be missing: %s", ", ".join(scrubber.missing))
-        intake = Intake(campaign=_open_door(config), keys=keys, queue=queue, scrubber=scrubber)
+        door = Door()
+        doorkeeper = Doorkeeper(config=config, door=door, queue=queue, scrubber=scrubber)
+        await doorkeeper.go_round(today=utc_today())
+        intake = Intake(door=door, keys=keys, queue=queue, scrubber=scrubber)
         handover = Handover(
             campaign=config.campaign,
             staff=staff,
@@ -53,13 +57,20 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
             nonces=NonceBook(),
             same_day_pull=config.same_day_pull,
         )
-        housekeeping = asyncio.create_task(_keep_house(queue, config))
+        housekeeping = [
+            asyncio.create_task(work)
+            for work in (
+                _keep_house(queue, doorkeeper, config),
+                _keep_door(doorkeeper, config),
+                _keep_box(doorkeeper),
+            )
+        ]
         try:
             yield Runtime(intake=intake, handover=handover)
         finally:
-            housekeeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await housekeeping
+            for task in housekeeping:
+                task.cancel()
+            await asyncio.gather(*housekeeping, return_exceptions=True)
 
 
 def make_scrubber(config: ServerConfig) -> Scrubber:
@@ -71,34 +82,33 @@ def make_scrubber(config: ServerConfig) -> Scrubber:
     )
 
 
-def _open_door(config: ServerConfig) -> Campaign | None:
-    try:
-        check_primitives()
-        recipients = load_recipients(
-            config.recipients, slots=config.recipient_slots, allow_classic=config.allow_classic
-        )
-    except ConfigInvalid as error:
-        events.error("closed: %s", error.message)
-        return None
-    return Campaign(
-        name=config.campaign,
-        recipients=recipients,
-        envelope_bytes=config.envelope_bytes,
-        recipient_slots=config.recipient_slots,
-    )
-
-
-async def _keep_house(queue: SealedQueue, config: ServerConfig) -> None:
+async def _keep_house(queue: SealedQueue, doorkeeper: Doorkeeper, config: ServerConfig) -> None:
     """Turn the day once a day; between, write cover at fixed intervals. Nothing ends it."""
     while True:
-        for work in (partial(_turn_day, queue, config), queue.write_cover):
-            try:
-                await work()
-            except NotKept:
-                events.error(_CANT_WRITE)
-            except Exception as error:  # noqa: BLE001 - housekeeping must not die unseen
-                report(error)
+        await _outlive(partial(_turn_day, queue, config))
+        await _outlive(partial(doorkeeper.keep, queue.write_cover))
         await asyncio.sleep(config.cover_write_s)
+
+
+async def _keep_door(doorkeeper: Doorkeeper, config: ServerConfig) -> None:
+    """Look after what an open form needs. Nothing ends it."""
+    while True:
+        await asyncio.sleep(min(ROUND_S, config.cover_write_s))
+        await _outlive(lambda: doorkeeper.go_round(today=utc_today()))
+
+
+async def _keep_box(doorkeeper: Doorkeeper) -> None:
+    """Have a box that has died started again, though nobody sends anything. Nothing ends it."""
+    while True:
+        await asyncio.sleep(_BOX_LOOK_S)
+        await _outlive(doorkeeper.look_at_box)
+
+
+async def _outlive(work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except Exception as error:  # noqa: BLE001 - housekeeping must not die unseen
+        report(error)
 
 
 async def _turn_day(queue: SealedQueue, config: ServerConfig) -> None:

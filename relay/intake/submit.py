@@ -1,19 +1,20 @@
 """A submission's way in: upload -> scrub -> seal -> enqueue -> receipt."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from relay.errors import Busy, Closed, NotKept, QueueFull, TextTooLong
+from relay.intake.door import Cause, Door
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys, digest_content
 from relay.scrub.supervisor import Scrubber
 from relay.scrub.turns import ONE_LANE, Lane
 from relay.seal.envelope import MESSAGE_CHARACTERS, Submission, seal_envelope
-from relay.seal.keys import ClassicRecipient, HybridRecipient
 
 Poster = Literal["general", "write-in", "handwritten"]
+CANT_WRITE = "the queue can't be written: disk full, or another program has it"
 POSTERS: tuple[Poster, ...] = ("general", "write-in", "handwritten")
 _MAX_GENERATIONS = 100  # sends of one content with one token after taking it back
 
@@ -41,20 +42,10 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Campaign:
-    """What a submission is sealed with."""
-
-    name: str
-    recipients: Sequence[HybridRecipient | ClassicRecipient]
-    envelope_bytes: int
-    recipient_slots: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Intake:
     """The submitter's side of the relay."""
 
-    campaign: Campaign | None  # None: no valid recipient, the door is closed
+    door: Door
     keys: ServiceKeys
     queue: SealedQueue
     scrubber: Scrubber
@@ -74,15 +65,15 @@ class Intake:
             SubmissionRefused: the submitter can mend it. ComeBack: we can't take it now.
             ScrubFailed: the photo could not be cleaned. Nothing is kept in any of these.
         """
-        if self.campaign is None:
-            raise Closed
+        self.door.require_open()
         token = self.keys.check_token(upload.token)
         message = tidy_message(upload.message)
         photo = await self.scrubber.scrub(upload.untrusted_photo, is_wanted=is_wanted, lane=lane)
+        campaign = self.door.require_open()  # asked again: a photo may take a minute
         removed = photo.removed.words()
         envelope = seal_envelope(
             Submission(
-                campaign=self.campaign.name,
+                campaign=campaign.name,
                 language=upload.language,
                 message=message,
                 may_quote=upload.may_quote,
@@ -92,9 +83,9 @@ class Intake:
                 scrub={"removed": removed, "quality": photo.quality},
             ),
             photo.jpeg,
-            self.campaign.recipients,
-            envelope_bytes=self.campaign.envelope_bytes,
-            recipient_slots=self.campaign.recipient_slots,
+            campaign.recipients,
+            envelope_bytes=campaign.envelope_bytes,
+            recipient_slots=campaign.recipient_slots,
         )
         receipt = await self._enqueue(envelope, token, _digest(upload, message))
         return Acknowledgement(receipt=receipt, removed=tuple(removed))
@@ -108,21 +99,27 @@ class Intake:
         for generation in range(_MAX_GENERATIONS):
             receipt = self.keys.receipt_for(token, digest, generation)
             hashed = self.keys.hash_receipt(receipt)
-            if await self.queue.enqueue(envelope, hashed, today=utc_today()):
+            try:
+                is_kept = await self.queue.enqueue(envelope, hashed, today=utc_today())
+            except NotKept:
+                self.door.close(Cause.QUEUE, self.queue.find_fault() or CANT_WRITE)
+                raise
+            if is_kept:
                 return receipt
         raise Busy
 
     async def require_open(self) -> None:
-        """Return where a photo could be taken in now.
+        """Return where a photo could be taken in now. Cheap: asked for each page and by monitors.
 
         Raises:
-            Closed: no valid recipient, or no answer from the queue. QueueFull: the queue is full.
+            Closed: no valid recipient, no queue to write to, no room, no box. QueueFull: as it
+                says.
         """
-        if self.campaign is None:
-            raise Closed
+        self.door.require_open()
         try:
             is_full = await self.queue.is_full()
         except NotKept as error:
+            self.door.close(Cause.QUEUE, CANT_WRITE)
             raise Closed from error
         if is_full:
             raise QueueFull

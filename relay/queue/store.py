@@ -95,10 +95,13 @@ class Purged:
 class SealedQueue:
     """The queue. `async with SealedQueue.open(…) as queue`."""
 
-    def __init__(self, engine: AsyncEngine, *, max_queued: int) -> None:
+    def __init__(self, engine: AsyncEngine, *, path: Path, max_queued: int) -> None:
         """Use `SealedQueue.open`."""
         self._engine = engine
+        self._path = path
         self._max_queued = max_queued
+        self._opened: tuple[int, int] | None = None  # device and inode of what is written to
+        self._held: int | None = None  # how many envelopes; None: to be counted
 
     @classmethod
     @asynccontextmanager
@@ -121,24 +124,55 @@ class SealedQueue:
         event.listen(engine.sync_engine, "connect", _prepare_connection)
         event.listen(engine.sync_engine, "begin", _begin_transaction)
         try:
-            queue = cls(engine, max_queued=max_queued)
+            queue = cls(engine, path=path, max_queued=max_queued)
             try:
-                await queue._create_or_check(path)
+                await queue._create_or_check()
             except (NotKept, OSError) as error:
                 raise ConfigInvalid(f"{path}: can't be read and written as a queue") from error
             yield queue
         finally:
             await engine.dispose()
 
-    async def _create_or_check(self, path: Path) -> None:
-        path.touch(mode=0o600)  # noqa: ASYNC240 - once, at start
+    async def _create_or_check(self) -> None:
+        self._path.touch(mode=0o600)
         async with self._begin() as connection:
             version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
             if version == 0:
                 await connection.run_sync(metadata.create_all)
                 await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
-                raise ConfigInvalid(f"{path}: a queue of version {version}, not {SCHEMA_VERSION}")
+                words = f"a queue of version {version}, not {SCHEMA_VERSION}"
+                raise ConfigInvalid(f"{self._path}: {words}")
+        self._opened = _identify(self._path)
+
+    def find_fault(self) -> str | None:
+        """Return why nothing may be written to these files now; None: nothing to be seen.
+
+        For the operator: it names the path. What only writing tells is not in it.
+        """
+        folder = self._path.parent
+        if not self._is_in_place():
+            return f"{self._path}: moved, deleted or replaced. Put it back, or restart the relay"
+        if not (os.access(self._path, os.R_OK | os.W_OK) and os.access(folder, os.W_OK | os.X_OK)):
+            return f"{self._path}: can't be written: no right to, or a disk that is read-only"
+        return None
+
+    def free_bytes(self) -> int:
+        """Return what is free on the queue's disk, for others than root.
+
+        Raises:
+            OSError: the folder is gone.
+        """
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize
+
+    def _is_in_place(self) -> bool:
+        """Whether what we write would be found again: SQLite goes on with a file that is gone."""
+        try:
+            log = Path(f"{self._path}-wal")
+            return _identify(self._path) == self._opened and log.exists()
+        except OSError:
+            return False
 
     @asynccontextmanager
     async def _begin(self, *, is_read: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -146,9 +180,14 @@ class SealedQueue:
             async with self._engine.connect() as connection:
                 await connection.execution_options(**{_IS_READ: is_read})
                 async with connection.begin():
+                    if not is_read and self._opened is not None and not self._is_in_place():
+                        raise NotKept
                     yield connection
         except (SQLAlchemyError, OSError) as error:
             raise NotKept from error
+        finally:
+            if not is_read:
+                self._held = None
 
     # -- the submitter's side ------------------------------------------------------------------
 
@@ -180,9 +219,15 @@ class SealedQueue:
         return True
 
     async def is_full(self) -> bool:
-        """Whether the next submission would be refused."""
+        """Whether the next submission would be refused. Counts only after something was written."""
+        held = self._held
+        return (await self.count() if held is None else held) >= self._max_queued
+
+    async def count(self) -> int:
+        """Return how many envelopes are held, after a look into the database."""
         async with self._begin(is_read=True) as connection:
-            return await _count_held(connection) >= self._max_queued
+            self._held = held = await _count_held(connection)
+        return held
 
     async def find(self, receipt_hash: bytes) -> Standing | None:
         """Return where the submission of this receipt stands; None: unknown, withdrawn, expired."""
@@ -386,6 +431,11 @@ class SealedQueue:
                     raise
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise NotKept from error
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _prepare_connection(connection: Any, _record: object) -> None:

@@ -6,12 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
 from relay.errors import (
+    BoxBroken,
     Busy,
     ConfigInvalid,
     HeicUnsafe,
@@ -40,6 +42,9 @@ from relay.scrub.wire import (
 
 _PROGRAM = ("-m", "relay.scrub.box")
 _START_S = 15  # less than a job: a start is not cut short by the job that it is for
+_FIRST_PAUSE_S = 1.0  # after a start that failed; each further one doubles it, up to a minute
+_MOST_DOUBLINGS = 6
+_MOST_FAILURES = 3  # starts in a row that fail; then the box counts as broken
 _TURN_S = 30  # whoever waits longer is told to come back
 # For the box alone: large pages, and memory that is kept until the child ends. Page faults are a
 # fifth of its time otherwise.
@@ -49,6 +54,7 @@ _MALLOC = (
 )
 _HEIC_MALLOC = "glibc.malloc.arena_max=1"  # its threads would reserve the whole address space
 _JOB_S = 25  # the box's own wall clock is 30 s: whoever waits here is answered first
+_NO_START = "The box does not start."
 _REFUSALS = {
     Code.UNSUPPORTED: PhotoUnsupported,
     Code.DAMAGED: PhotoDamaged,
@@ -113,6 +119,18 @@ class Scrubber:
         """The names of the walls that this machine lacks."""
         return [layer.word for layer in ALL_LAYERS & ~self.layers]
 
+    async def revive(self) -> None:
+        """Start again what has died, where its last failure is long enough ago."""
+        for box in self._boxes():
+            with suppress(BoxBroken):
+                await box.revive()
+
+    @property
+    def why_broken(self) -> str | None:
+        """Why a box does not start any more; None where none has failed several times."""
+        broken = (box.why for box in self._boxes() if box.failures >= _MOST_FAILURES)
+        return next(broken, None)
+
     def _boxes(self) -> list["_BoxProcess"]:
         return [box for box in (self._box, self._heic_box) if box is not None]
 
@@ -134,6 +152,7 @@ class Scrubber:
         Raises:
             PhotoUnsupported, PhotoDamaged, PhotoTooComplex: the file is at fault.
             ScrubFailed: the box died, hung, or gave back something that is not clean.
+            BoxBroken: it has died and does not start again; a ScrubFailed too.
             Busy: its turn did not come in time, or nobody wants it any more.
         """
         async with self._turn(lane):
@@ -190,29 +209,57 @@ class _BoxProcess:
         self._starting = asyncio.Lock()
         self._control: socket.socket | None = None
         self.process: subprocess.Popen[bytes] | None = None
+        self.failures = 0  # starts in a row that failed
+        self.why = ""  # the last of them
+        self._not_before_s = 0.0  # on the monotonic clock
 
     async def hand_over(self, job: socket.socket) -> None:
         """Give the box a job; start it again where it has died."""
-        async with self._starting:
-            if self.process is None or self.process.poll() is not None:
-                await self.stop()
-                try:
-                    await self.start()
-                except ConfigInvalid as error:  # the operator's business, not the submitter's
-                    raise ScrubFailed from error
+        await self.revive()
         if self._control is None:
             raise ScrubFailed
         socket.send_fds(self._control, [JOB], [job.fileno()])
+
+    async def revive(self) -> None:
+        """Start the box again where it has died.
+
+        Raises:
+            BoxBroken: it does not start, or failed to so short a while ago that it isn't tried.
+        """
+        async with self._starting:
+            if self.process is not None and self.process.poll() is None:
+                return
+            await self.stop()
+            if time.monotonic() < self._not_before_s:
+                raise BoxBroken
+            try:
+                await self.start()
+            except (ConfigInvalid, ScrubFailed) as error:
+                pause_s = _FIRST_PAUSE_S * 2 ** min(self.failures, _MOST_DOUBLINGS)
+                self._not_before_s = time.monotonic() + pause_s
+                self.failures += 1
+                self.why = error.message
+                raise BoxBroken from error
+            self.failures = 0
 
     async def start(self) -> Layer:
         """Start the box and wait until it is warm. Returns the walls that stand.
 
         Raises: see Scrubber.__aenter__.
         """
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)  # noqa: FBT003 - the standard library's own
+        try:
+            with _as_failed_start():
+                self._launch()
+            return await self._read_layers()
+        except BaseException:  # cancelled too: nobody is to find a box whose walls nobody knows
+            await self.stop()
+            raise
+
+    def _launch(self) -> None:
+        self._control, theirs = socket.socketpair()
+        self._control.setblocking(False)  # noqa: FBT003 - the standard library's own
         with theirs:
-            self.process = subprocess.Popen(  # noqa: ASYNC220, S603 - a constant; returns at once
+            self.process = subprocess.Popen(  # noqa: S603 - a constant
                 [sys.executable, "-I", *_PROGRAM, *([HEIC] if self._is_heic else [])],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
@@ -220,12 +267,6 @@ class _BoxProcess:
                 env={"GLIBC_TUNABLES": _HEIC_MALLOC if self._is_heic else _MALLOC},
                 start_new_session=True,
             )
-        self._control = ours
-        try:
-            return await self._read_layers()
-        except BaseException:  # cancelled too: nobody is to find a box whose walls nobody knows
-            await self.stop()
-            raise
 
     async def _read_layers(self) -> Layer:
         if self._control is None:
@@ -235,7 +276,7 @@ class _BoxProcess:
             async with asyncio.timeout(_START_S):
                 start, layers = READY.unpack(await _receive(loop, self._control, READY.size))
         except (OSError, EOFError, TimeoutError):
-            raise ScrubFailed("The box does not start.") from None
+            raise ScrubFailed(_NO_START) from None
         if start == Start.HEIC_UNSAFE:
             raise HeicUnsafe
         if missing := ~Layer(layers) & ALL_LAYERS & ~self._accepted:
@@ -253,6 +294,14 @@ class _BoxProcess:
                     os.killpg(self.process.pid, signal.SIGKILL)  # children too: it leads a session
             await asyncio.to_thread(self.process.wait)
             self.process = None
+
+
+@contextmanager
+def _as_failed_start() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # no memory, no descriptor, no program
+        raise ScrubFailed(f"{_NO_START} {error.strerror}.") from error
 
 
 def _believe(

@@ -1,15 +1,47 @@
 """`relay check`, and what `relay serve` does where something is missing."""
 
+import datetime as dt
+import os
+import re
+import socket
+import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from tests.conftest import RELAY, ROOT, Result, Service, Starter, configure, relay
+from relay.config import ServerConfig
+from relay.intake.machine import check_clock
+from relay.intake.reach import check_certificate
+from relay.scrub.decoders import find_known_bad, find_versions
+from tests.conftest import (
+    RELAY,
+    ROOT,
+    Result,
+    Service,
+    Starter,
+    configure,
+    free_port,
+    relay,
+    wait_until,
+)
 
 NAMES = ["user", "namespaces", "landlock", "seccomp", "memory", "dumps", "swap"]
-FILES = ["service key", "staff", "recipients"]
+REST = [
+    "clock", "decoders", "permissions", "service key", "staff", "recipients", "queue", "disk room",
+    "listeners", "certificate", "tor",
+]  # fmt: skip
+# Of the machine on which the tests run; neither is a matter of the campaign.
+OF_THE_MACHINE = {"swap", "clock"}
 # A machine without user namespaces, on which we are root by name and nothing else.
 POOR = ["unshare", "--user", "--map-root-user", "sh", "-c"]
 POOR_COMMAND = """
@@ -34,14 +66,16 @@ def test_on_a_sound_machine_everything_is_found_in_place(campaign: Path) -> None
     assert done.code == 0, done.err
     assert done.json["serves"] is True
     findings = {one["name"]: one["state"] for one in done.json["findings"]}
-    assert list(findings) == NAMES + FILES
-    assert {state for name, state in findings.items() if name != "swap"} == {"ok"}
+    assert list(findings) == NAMES + REST
+    assert {state for name, state in findings.items() if name not in OF_THE_MACHINE} == {"ok"}
+    assert done.json["sound"] is True
+    assert {tuple(one) for one in done.json["findings"]} == {("name", "state", "words", "blocks")}
 
 
 def test_a_person_reads_one_line_for_each(campaign: Path) -> None:
     done = relay("check", "--config", campaign / "relay.toml")
     lines = done.out.splitlines()
-    assert [line[10:23].strip() for line in lines] == NAMES + FILES
+    assert [line[10:23].strip() for line in lines] == NAMES + REST
     assert max(map(len, lines)) <= 100
 
 
@@ -130,6 +164,346 @@ def test_a_file_that_can_not_be_used_is_found(campaign: Path) -> None:
     assert done.code == 1
     assert "refused   staff" in done.out
     assert "advice    recipients" in done.out
+
+
+# -- a campaign that is spoilt ---------------------------------------------------------------------
+
+
+def findings(campaign: Path) -> dict[str, list[tuple[str, str]]]:
+    """State and words of each finding, by name."""
+    done = relay("check", "--config", campaign / "relay.toml", "--json")
+    found: dict[str, list[tuple[str, str]]] = {}
+    for one in done.json["findings"]:  # type: ignore[attr-defined]
+        found.setdefault(one["name"], []).append((one["state"], one["words"]))
+    dangers = [one for one in found.values() for state, _ in one if state == "refused"]
+    assert done.code == bool(dangers), done.err
+    return found
+
+
+def test_a_campaign_spoilt_in_every_way_is_told_how_to_mend_each(campaign: Path) -> None:
+    """What a line says to run is run; then nothing is left of them."""
+    config = campaign / "relay.toml"
+    campaign.parent.chmod(0o777)
+    with running_briefly(campaign):
+        pass
+    configure(
+        campaign,
+        demo="false",
+        listen='"0.0.0.0:8080"',
+        desk_listen='"[::]:8081"',
+        min_free_bytes=10**16,
+        onion_listen='"unix:onion.sock"',
+        tor_control='"control"',
+        tls_certificate='"cert.pem"',
+        tls_key='"key.pem"',
+    )
+    write_certificate(campaign)
+    for name, mode in (
+        ("relay.toml", 0o666), ("recipients.txt", 0o664), ("staff.txt", 0o622),
+        ("service.key", 0o644), ("queue.sqlite", 0o660), ("key.pem", 0o604), ("cert.pem", 0o646),
+        (".", 0o757),
+    ):  # fmt: skip
+        (campaign / name).chmod(mode)
+    found = findings(campaign)
+    for name, file, mend in (
+        ("relay.toml", "relay.toml", "chmod go-w"),
+        ("recipients", "recipients.txt", "chmod go-w"),
+        ("staff", "staff.txt", "chmod go-w"),
+        ("service key", "service.key", "chmod 600"),
+        ("database", "queue.sqlite", "chmod 600"),
+        ("tls key", "key.pem", "chmod go-w,o-rwx"),
+        ("certificate", "cert.pem", "chmod go-w"),
+        ("folder", "", "chmod go-w,o-rwx"),
+        ("folders", "..", "chmod o-w"),
+        ("disk room", "", "lower min_free_bytes"),
+        ("tor control", "control", "Is tor running"),
+        ("listeners", "", "Listen on 127.0.0.1 or unix:"),
+    ):
+        wrong = [(state, words) for state, words in found[name] if mend in words]
+        path = os.path.normpath(campaign / file)
+        assert wrong, (name, found[name])
+        if name not in {"listeners", "disk room", "tor control"}:
+            assert f"{mend} {path}" in wrong[0][1]
+            command = wrong[0][1].rpartition("Run: ")[2]
+            subprocess.run(["sh", "-c", command], check=True)
+        assert wrong[0][0] == ("advice" if name == "tor control" else "refused")
+    assert len(found["listeners"]) == 1, "the form has TLS, the desk has none"
+    after = findings(campaign)
+    assert {name for name, each in after.items() for state, _ in each if state == "refused"} == {
+        "listeners",
+        "disk room",
+    }
+    configure(campaign, min_free_bytes=0, desk_listen='"127.0.0.1:8081"')
+    assert relay("check", "--config", config).code == 0
+
+
+@contextmanager
+def running_briefly(campaign: Path) -> Iterator[Service]:
+    service = Service(campaign, free_port())
+    service.start()
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+def write_certificate(
+    folder: Path, *, name: str = "relay.example.org", days: tuple[float, float] = (-1, 90)
+) -> None:
+    """Write cert.pem and key.pem, valid from and until so many days from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now + dt.timedelta(days=days[0]))
+        .not_valid_after(now + dt.timedelta(days=days[1]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    (folder / "key.pem").chmod(0o600)
+
+
+def with_tls(campaign: Path) -> None:
+    configure(campaign, tls_certificate='"cert.pem"', tls_key='"key.pem"', host='"a.example.org"')
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "state", "words"),
+    [
+        ("a.example.org", (-1, 90.5), "ok", "90 days"),
+        ("*.example.org", (-1, 90.5), "ok", "90 days"),
+        ("a.example.org", (-1, 13.5), "advice", "runs out in 13 days. Renew it"),
+        ("a.example.org", (-9, -1.5), "refused", "ran out 2 days ago. Renew it"),
+        ("a.example.org", (2, 90), "refused", "not valid yet. Is the clock right?"),
+        ("b.example.org", (-1, 90), "refused", "is for b.example.org, not for host"),
+        ("*.a.example.org", (-1, 90), "refused", "not for host"),
+    ],
+)
+def test_a_certificate_is_looked_at_as_a_browser_will(
+    campaign: Path, name: str, days: tuple[float, float], state: str, words: str
+) -> None:
+    write_certificate(campaign, name=name, days=days)
+    with_tls(campaign)
+    config = ServerConfig.load(campaign / "relay.toml")
+    found = check_certificate(config, now=dt.datetime.now(dt.UTC))
+    assert found.state == state
+    assert words in found.words
+
+
+def test_a_certificate_without_its_key_is_refused(campaign: Path) -> None:
+    write_certificate(campaign)
+    key = (campaign / "key.pem").read_bytes()
+    write_certificate(campaign)
+    with_tls(campaign)
+    config = ServerConfig.load(campaign / "relay.toml")
+    now = dt.datetime.now(dt.UTC)
+    (campaign / "key.pem").write_bytes(key)
+    found = check_certificate(config, now=now)
+    assert (found.state, found.blocks) == ("refused", True)
+    assert "don't belong together" in found.words
+    (campaign / "cert.pem").write_text("nonsense")
+    assert check_certificate(config, now=now).state == "refused"
+
+
+# -- the queue -------------------------------------------------------------------------------------
+
+
+def test_the_check_disturbs_neither_a_service_that_runs_nor_a_queue_that_rests(
+    campaign: Path, service: Service, dirty: bytes
+) -> None:
+    receipt = service.send(dirty).receipt
+    assert relay("check", "--config", campaign / "relay.toml").code == 0
+    assert findings(campaign)["queue"] == [
+        ("ok", "whole; synced, and overwritten where it is deleted")
+    ]
+    assert "is here, locked" in service.post_receipt("receipt", receipt).text
+    assert service.send(dirty, message="another").status == 200
+    service.stop()
+    before = {path.name: path.read_bytes() for path in campaign.glob("queue.sqlite*")}
+    assert before.keys() == {"queue.sqlite"}
+    assert relay("check", "--config", campaign / "relay.toml").code == 0
+    assert {path.name: path.read_bytes() for path in campaign.glob("queue.sqlite*")} == before
+
+
+def test_a_queue_that_was_damaged_or_changed_is_found(
+    campaign: Path, service: Service, dirty: bytes
+) -> None:
+    assert service.send(dirty).status == 200
+    service.stop()
+    queue = campaign / "queue.sqlite"
+    whole = queue.read_bytes()
+    with closing(sqlite3.connect(queue)) as other:
+        assert other.execute("PRAGMA journal_mode = delete").fetchone() == ("delete",)
+    state, words = findings(campaign)["queue"][0]
+    assert (state, "journal_mode is not WAL" in words) == ("refused", True)
+    queue.write_bytes(whole[:8192] + b"\x55" * 8192 + whole[16384:])
+    assert "take the last good copy" in findings(campaign)["queue"][0][1]
+    queue.write_bytes(b"no queue at all")
+    assert "not a queue" in findings(campaign)["queue"][0][1]
+    with closing(sqlite3.connect(campaign / "other.sqlite")) as other:
+        other.execute("PRAGMA user_version = 99")
+    (campaign / "other.sqlite").replace(queue)
+    queue.chmod(0o600)
+    assert "a queue of version 99" in findings(campaign)["queue"][0][1]
+
+
+# -- what serves only when it is mended ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"listen": '"0.0.0.0:8080"'}, "Set tls_certificate and tls_key"),
+        ({"listen": '"[::]:8080"'}, "Set tls_certificate and tls_key"),
+        ({"demo": "false", "desk_listen": '"10.0.0.1:8081"'}, "let tor bring staff"),
+    ],
+)
+def test_nothing_is_served_to_the_network_without_tls(
+    campaign: Path, settings: dict[str, object], words: str
+) -> None:
+    configure(campaign, **settings)
+    done = relay("serve", "--config", campaign / "relay.toml")
+    assert done.code == 2
+    assert "open to the network, without TLS" in done.err
+    assert words in done.err
+    assert relay("check", "--config", campaign / "relay.toml", "--json").json["serves"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("service.key", 0o640), ("queue.sqlite", 0o604), ("queue.sqlite-wal", 0o604)],
+)
+def test_nothing_is_served_while_others_can_read_a_secret(
+    campaign: Path, name: str, mode: int
+) -> None:
+    with running_briefly(campaign):
+        pass
+    (campaign / name).touch(mode=0o600)
+    (campaign / name).chmod(mode)
+    done = relay("serve", "--config", campaign / "relay.toml")
+    assert done.code == 2
+    assert f"Run: chmod 600 {campaign / name}" in done.err
+    key = campaign / "key.pem"
+    write_certificate(campaign)
+    with_tls(campaign)
+    key.chmod(0o644)
+    assert str(key) in relay("serve", "--config", campaign / "relay.toml").err
+
+
+# -- the machine -----------------------------------------------------------------------------------
+
+
+def test_a_clock_that_can_not_be_right_is_a_danger() -> None:
+    assert check_clock(dt.date(1970, 1, 1)).state == "refused"
+    assert check_clock(dt.datetime.now(dt.UTC).date()).state in {"ok", "advice"}
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ({"Pillow": "12.3.0"}, ["Pillow"]),
+        ({"Pillow": "13.0.0"}, []),
+        ({"WebP": "1.3.1"}, ["WebP"]),
+        ({"AVIF": "1.2.1"}, ["AVIF"]),
+        ({"JPEG": "2.0.90"}, ["JPEG"]),
+        ({"JPEG": "2.0.6"}, []),
+        ({"libheif": "1.23.6"}, ["libheif"]),
+        ({"zlib": "1.2.12"}, ["zlib"]),
+        ({"zlib": "1.2.13.1-motley"}, []),
+    ],
+)
+def test_decoders_known_to_be_dangerous_are_named_with_a_source(
+    version: dict[str, str], expected: list[str]
+) -> None:
+    known = list(find_known_bad(version))
+    assert [bad.decoder for _, bad in known] == expected
+    assert all(re.search(r"CVE-|GHSA-|release notes", bad.source) for _, bad in known)
+
+
+def test_the_decoders_that_are_installed_are_found_and_are_not_known_to_be_dangerous() -> None:
+    versions = find_versions(heic=False)
+    assert {"Pillow", "JPEG", "WebP", "AVIF"} < versions.keys()
+    assert not list(find_known_bad(versions))
+    assert "libheif" in find_versions(heic=True)
+
+
+def test_the_check_needs_no_root(campaign: Path) -> None:
+    unprivileged = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    done = subprocess.run(
+        [*unprivileged, RELAY, "check", "--config", str(campaign / "relay.toml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -- tor -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tor(tmp_path: Path) -> Iterator[Path]:
+    """A real tor without a network, with an onion; its folder holds the control socket."""
+    folder = tmp_path / "tor"
+    folder.mkdir(mode=0o700)
+    settings = f"""
+        DataDirectory {folder}/data
+        ControlSocket {folder}/control
+        CookieAuthentication 1
+        DisableNetwork 1
+        SocksPort 0
+        HiddenServiceDir {folder}/onion
+        HiddenServicePort 80 unix:{folder}/onion.sock
+    """
+    (folder / "torrc").write_text(settings)
+    (folder / "none").touch()
+    command = ["tor", "-f", f"{folder}/torrc", "--defaults-torrc", f"{folder}/none"]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log) as process:
+        wait_until((folder / "control").exists)
+        yield folder
+        process.terminate()
+
+
+def test_a_tor_that_answers_says_its_version_and_where_its_keys_are(
+    campaign: Path, tor: Path
+) -> None:
+    configure(campaign, onion_listen='"unix:onion.sock"', tor_control=f'"{tor}/control"')
+    found = findings(campaign)
+    version = subprocess.check_output(["tor", "--version"], text=True).split()[2].rstrip(".")
+    assert found["tor"][0][0] == "ok"
+    assert found["tor control"] == [("ok", f"answers: {version}")]
+    assert "onion keys" not in found
+    (tor / "onion").chmod(0o755)
+    state, words = findings(campaign)["onion keys"][0]
+    assert state == "refused"
+    assert words.endswith(f"Run: chmod go-rwx {tor / 'onion'}")
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n", b"515 no\r\n", b"250 OK\r\n"])
+def test_a_control_socket_that_talks_nonsense_is_advice_and_no_trace(
+    campaign: Path, tmp_path: Path, answer: bytes
+) -> None:
+    configure(campaign, onion_listen='"unix:onion.sock"', tor_control=f'"{tmp_path}/s"')
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+
+        def talk() -> None:
+            visitor, _ = server.accept()
+            with visitor:
+                visitor.recv(1000)
+                visitor.sendall(answer * 4)
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        state, words = findings(campaign)["tor control"][0]
+        talking.join()
+    assert state == "advice", words
 
 
 @pytest.mark.parametrize("name", NAMES[:5])

@@ -29,7 +29,7 @@ from pathlib import Path
 import pytest
 
 from relay import memory
-from tests import photos
+from tests import doors, photos
 from tests.conftest import Answer, Service, Starter, multipart, wait_until
 
 FORGOTTEN_S = 2
@@ -303,6 +303,35 @@ def test_an_accepted_photo_is_forgotten(  # noqa: PLR0913 - two choices
     assert sealed(service, tmp_path) == [clean], "what was looked for is what was sealed"
 
 
+@pytest.mark.parametrize("is_kept_alive", [True, False])
+@pytest.mark.parametrize("door", ["TLS", "onion"])
+def test_so_it_is_at_every_door(
+    start_service: Starter,
+    campaign: Path,
+    new_sender: NewSender,
+    door: str,
+    *,
+    is_kept_alive: bool,
+) -> None:
+    doors.write_pair(campaign)
+    service = start_service(**doors.TLS_SETTINGS, **doors.ONION_SETTINGS)
+    sender = new_sender(service)
+    host = doors.HOST if door == "TLS" else doors.ONION
+    sender.connection = doors.Visitor(campaign / "onion.sock", first=doors.line(55), host=host)
+    if door == "TLS":
+        trusted = doors.trusting(campaign / "certificate.pem")
+        sender.connection.sock = doors.secure(service, trusted)
+    assert sender.send().status == 200
+    assert "receipt" in sender.hers
+    if not is_kept_alive:
+        sender.connection.close()
+    sender.assert_forgotten()
+    if is_kept_alive:
+        receipt = sender.hers["receipt"][0].decode()
+        assert sender.post_receipt("receipt", receipt).status == 200
+        sender.assert_forgotten()
+
+
 def test_a_receipt_is_forgotten(service: Service, new_sender: NewSender) -> None:
     sender = new_sender(service)
     receipt = sender.send().receipt
@@ -542,10 +571,43 @@ def test_memory_can_not_be_dumped_or_looked_into(start_service: Starter) -> None
         ("Filename Type Size Used Priority\n/dev/dm-1 partition 999 0 -2\n", True),
     ],
 )
-def test_swap_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str | None, *, is_on: bool
-) -> None:
-    monkeypatch.setattr(memory, "_SWAPS", tmp_path / "swaps")
+def test_swap_is_seen(tmp_path: Path, table: str | None, *, is_on: bool) -> None:
     if table is not None:
         (tmp_path / "swaps").write_text(table)
-    assert memory.has_swap() is is_on
+    assert bool(memory.find_swaps(proc=tmp_path)) is is_on
+
+
+@pytest.mark.parametrize(
+    ("below", "is_unreadable_later"),
+    [
+        ({"zram0/backing_dev": "none\n"}, True),
+        ({"zram0/backing_dev": "/dev/sda3\n"}, False),
+        ({"dm-0/dm/uuid": "CRYPT-PLAIN-swap"}, True),
+        ({"dm-0/dm/uuid": "LVM-x", "dm-0/slaves/dm-1/dm/uuid": "CRYPT-LUKS2-x"}, True),
+        ({"dm-0/dm/uuid": "LVM-x", "dm-0/slaves/sda3/size": "1"}, False),
+        (
+            {"dm-0/slaves/dm-1/dm/uuid": "CRYPT-LUKS2-x", "dm-0/slaves/sda3/size": "1"},
+            False,
+        ),
+        ({"sda3/size": "1"}, False),
+    ],
+)
+def test_swap_that_is_encrypted_is_told_from_swap_that_is_not(
+    tmp_path: Path, below: dict[str, str], *, is_unreadable_later: bool
+) -> None:
+    """A swap file, on a device laid out as the kernel lays it out below /sys."""
+    swap = tmp_path / "a swap file"
+    swap.touch()
+    (tmp_path / "swaps").write_text(f"Filename Type\n{tmp_path}/a\\040swap\\040file file 9 0 -2\n")
+    for name, content in below.items():
+        (tmp_path / "sys/devices" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys/devices" / name).write_text(content)
+    device = next(iter(below)).partition("/")[0]
+    number = swap.stat().st_dev
+    link = tmp_path / "sys/dev/block" / f"{os.major(number)}:{os.minor(number)}"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "sys/devices" / device)
+    found = memory.find_swaps(proc=tmp_path, sys=tmp_path / "sys")
+    assert found == {str(swap): is_unreadable_later}
+    link.unlink()
+    assert memory.find_swaps(proc=tmp_path, sys=tmp_path / "sys") == {str(swap): False}

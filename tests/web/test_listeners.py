@@ -1,7 +1,6 @@
 """The ways in: clearnet with TLS, tor's socket with its line, the operator's."""
 
 import asyncio
-import datetime as dt
 import http.client
 import os
 import socket
@@ -11,13 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid
@@ -25,39 +19,17 @@ from relay.web import tls
 from relay.web.onion import UPLOADS_AT_ONCE
 from relay.web.tls import Certificate
 from tests.conftest import Service, Starter, multipart, relay, wait_until
-
-ONION = "a" * 55 + "d.onion"
-ONION_SETTINGS = {
-    "onion_listen": '"unix:onion.sock"',
-    "health_listen": '"unix:health.sock"',
-    "onion_address": f'"{ONION}"',
-}
-
-
-def line(circuit: int) -> bytes:
-    high, low = circuit >> 16, circuit & 0xFFFF
-    return b"PROXY TCP6 fc00:dead:beef:4dad::%x:%x ::1 65535 80\r\n" % (high, low)
-
-
-class Visitor(http.client.HTTPConnection):
-    """A visitor whom tor brings to a socket."""
-
-    here: ClassVar[list["Visitor"]] = []
-
-    def __init__(self, path: Path, *, first: bytes = b"", host: str = ONION) -> None:
-        super().__init__(host, timeout=20)
-        self.here.append(self)
-        self.path, self.first = path, first
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(str(self.path))
-        self.sock.sendall(self.first)
-
-    def ask(self, path: str = "/en/", method: str = "GET") -> http.client.HTTPResponse:
-        self.request(method, path)
-        return self.getresponse()
+from tests.doors import (
+    HOST,
+    ONION,
+    ONION_SETTINGS,
+    TLS_SETTINGS,
+    Visitor,
+    line,
+    secure,
+    trusting,
+    write_pair,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -249,66 +221,14 @@ def test_a_way_in_that_can_not_be_is_refused_by_name(
 # -- TLS -------------------------------------------------------------------------------------------
 
 
-def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths
-
-
-def trusting(certificate: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(certificate))
-
-
 @pytest.fixture
-def tls_service(start_service: Starter, campaign: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """Reached as relay.example.org by whoever trusts its certificate."""
-    certificate, _ = write_pair(campaign, "relay.example.org")
-
-    def answers(service: Service) -> bool:
-        assert service.process is not None
-        assert service.process.poll() is None, service.log_file.read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", service.port)) == 0
-
-    monkeypatch.setattr(Service, "answers", answers)
-    running = start_service(
-        tls_certificate='"certificate.pem"',
-        tls_key='"key.pem"',
-        host='"relay.example.org"',
-        **ONION_SETTINGS,
-    )
-    assert certificate.is_file()
-    return running
-
-
-def secure(service: Service, context: ssl.SSLContext) -> ssl.SSLSocket:
-    plain = socket.create_connection(("127.0.0.1", service.port), timeout=20)
-    return context.wrap_socket(plain, server_hostname="relay.example.org")
+def tls_service(start_service: Starter, campaign: Path) -> Service:
+    write_pair(campaign)
+    return start_service(**TLS_SETTINGS, **ONION_SETTINGS)
 
 
 def test_tls_ends_in_the_relay(tls_service: Service) -> None:
-    connection = Visitor(Path(), host="relay.example.org")
+    connection = Visitor(Path(), host=HOST)
     connection.sock = secure(tls_service, trusting(tls_service.folder / "certificate.pem"))
     connection.request("GET", "/en/")
     answer = connection.getresponse()

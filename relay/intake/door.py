@@ -1,0 +1,65 @@
+"""Whether the form takes photos now, and what it is closed for.
+
+What closes it is said in the log once, when it is noticed, and so is that it is open again.
+"""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.errors import Closed
+from relay.intake.events import events
+from relay.seal.keys import ClassicRecipient, HybridRecipient
+
+
+class Cause(enum.Enum):
+    """What the form can be closed for; several at a time."""
+
+    RECIPIENTS = enum.auto()  # nobody to seal to
+    QUEUE = enum.auto()  # nowhere to keep it
+    DISK = enum.auto()  # little room left
+    BOX = enum.auto()  # nothing to open photos in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """What a submission is sealed with."""
+
+    name: str
+    recipients: Sequence[HybridRecipient | ClassicRecipient]
+    envelope_bytes: int
+    recipient_slots: int
+
+
+class Door:
+    """Closed until there is a campaign, and while there is any cause."""
+
+    def __init__(self) -> None:
+        """Begin without a campaign, and so closed."""
+        self.campaign: Campaign | None = None
+        self._causes: dict[Cause, str] = {}
+
+    def require_open(self) -> Campaign:
+        """Return what to seal with. Asks nothing but this object.
+
+        Raises:
+            Closed: for one cause at least.
+        """
+        if self.campaign is None or self._causes:
+            raise Closed
+        return self.campaign
+
+    def is_closed_for(self, cause: Cause) -> bool:
+        """Whether this is one of the causes."""
+        return cause in self._causes
+
+    def close(self, cause: Cause, why: str) -> None:
+        """Close the form; `why` goes into the log, unless it was the last that was said of it."""
+        if self._causes.get(cause) != why:
+            self._causes[cause] = why
+            events.error("closed: %s", why)
+
+    def mend(self, cause: Cause) -> None:
+        """Take note that a cause is gone; the last one opens the form."""
+        if self._causes.pop(cause, None) is not None and not self._causes:
+            events.warning("open again")

@@ -1,0 +1,117 @@
+"""Looks after what an open form needs; closes the form without it and opens it when it is back."""
+
+import datetime as dt
+from collections.abc import Awaitable, Callable
+
+from relay.config import ServerConfig
+from relay.errors import ConfigInvalid, NotKept
+from relay.intake.door import Campaign, Cause, Door
+from relay.intake.submit import CANT_WRITE
+from relay.queue.store import SealedQueue
+from relay.scrub.supervisor import Scrubber
+from relay.seal.files import check_primitives, load_recipients
+
+ROUND_S = 10  # between two looks at the files; their changes are seen this late
+_MARGIN = 20  # a twentieth more than min_free_bytes opens again: no door flaps at the limit
+
+
+class Doorkeeper:
+    """The one who closes and opens, apart from a photo that could not be kept."""
+
+    def __init__(
+        self, *, config: ServerConfig, door: Door, queue: SealedQueue, scrubber: Scrubber
+    ) -> None:
+        """Know what to look at. Nothing has been looked at yet."""
+        self._config = config
+        self._door = door
+        self._queue = queue
+        self._scrubber = scrubber
+        self._read: object = None  # what the recipients' file was when it was last read
+
+    async def go_round(self, *, today: dt.date) -> None:
+        """Look at the recipients, the disk and the queue."""
+        self._look_at_recipients(today)
+        self._look_at_disk()
+        await self._look_at_queue()
+
+    async def look_at_box(self) -> None:
+        """Start a box again that has died, unless it failed a moment ago."""
+        await self._scrubber.revive()
+        why = self._scrubber.why_broken
+        if why is None:
+            self._door.mend(Cause.BOX)
+        else:
+            self._door.close(Cause.BOX, why)
+
+    async def keep(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write to the queue; close where it can't be written."""
+        try:
+            await write()
+        except NotKept:
+            self._door.close(Cause.QUEUE, self._queue.find_fault() or CANT_WRITE)
+
+    def _look_at_recipients(self, today: dt.date) -> None:
+        """Read the recipients again where the file has changed, and on a new day.
+
+        The day: what is valid for a time may end with it.
+        """
+        found = (today, _identify(self._config))
+        if found == self._read:
+            return
+        self._read = found
+        try:
+            self._door.campaign = _load_campaign(self._config)
+        except ConfigInvalid as error:
+            self._door.campaign = None
+            self._door.close(Cause.RECIPIENTS, error.message)
+        else:
+            self._door.mend(Cause.RECIPIENTS)
+
+    def _look_at_disk(self) -> None:
+        least = self._config.min_free_bytes
+        if self._door.is_closed_for(Cause.DISK):
+            least += least // _MARGIN
+        try:
+            free = self._queue.free_bytes()
+        except OSError:
+            return  # the folder is gone: the queue's own look says so
+        if free < least:
+            words = f"{self._config.database.parent}: less than min_free_bytes is free on this disk"
+            self._door.close(Cause.DISK, words)
+        else:
+            self._door.mend(Cause.DISK)
+
+    async def _look_at_queue(self) -> None:
+        fault = self._queue.find_fault()
+        if fault is None:
+            try:
+                if self._door.is_closed_for(Cause.QUEUE):
+                    await self._queue.write_cover()  # looking would not tell
+                else:
+                    await self._queue.count()
+            except NotKept:
+                fault = CANT_WRITE
+        if fault is None:
+            self._door.mend(Cause.QUEUE)
+        else:
+            self._door.close(Cause.QUEUE, fault)
+
+
+def _identify(config: ServerConfig) -> tuple[int, ...] | None:
+    try:
+        found = config.recipients.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _load_campaign(config: ServerConfig) -> Campaign:
+    check_primitives()
+    return Campaign(
+        name=config.campaign,
+        recipients=load_recipients(
+            config.recipients, slots=config.recipient_slots, allow_classic=config.allow_classic
+        ),
+        envelope_bytes=config.envelope_bytes,
+        recipient_slots=config.recipient_slots,
+    )

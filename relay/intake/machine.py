@@ -1,0 +1,80 @@
+"""What the machine itself does to a relay: dumps, swap, clock, and the libraries it has."""
+
+import ctypes
+import datetime as dt
+import resource
+
+from relay import memory
+from relay.errors import RelayError
+from relay.intake.finding import Finding, State, advice, ok, refused
+from relay.scrub.decoders import find_known_bad, find_versions
+
+# Nobody has run this version before that day, so no clock may say that it is earlier.
+_WRITTEN = dt.date(2026, 11, 24)
+_STA_UNSYNC, _TIME_ERROR = 0x40, 5  # Source: linux/timex.h, adjtimex(2)
+_REST_BYTES = 512  # of struct timex; more than any kernel writes
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of struct timex. Source: linux/timex.h."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * _REST_BYTES),
+    )
+
+
+def check_dumps() -> Finding:
+    """Look whether a crash could write memory to the disk."""
+    try:
+        memory.forbid_dumps()
+    except RelayError as error:
+        return refused("dumps", error.message, blocks=True)
+    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
+        return refused("dumps", "a crash may write memory to the disk", blocks=True)
+    return ok("dumps", "a crash writes no memory to the disk")
+
+
+def check_swap() -> Finding:
+    """Look whether memory may be written to a disk, and whether that is encrypted."""
+    swaps = memory.find_swaps()
+    if not swaps:
+        return ok("swap", "off")
+    bare = [name for name, is_safe in swaps.items() if not is_safe]
+    if not bare:
+        return ok("swap", "encrypted, or in memory alone")
+    words = f"memory may be written to {', '.join(bare)}, not known to be encrypted."
+    return advice("swap", f"{words} Turn it off (swapoff -a), or encrypt it")
+
+
+def check_clock(today: dt.date) -> Finding:
+    """Look whether the clock can be right: days of leases, and of keys, hang on it."""
+    if today < _WRITTEN:
+        words = f"the clock says {today}, before this version was written. Set it, then start again"
+        return refused("clock", words)
+    now = _Timex()
+    state = ctypes.CDLL(None).adjtimex(ctypes.byref(now))
+    if state < 0 or state == _TIME_ERROR or now.status & _STA_UNSYNC:
+        words = "nothing keeps the clock right: install chrony or systemd-timesyncd"
+        return advice("clock", words)
+    return ok("clock", "kept right")
+
+
+def check_decoders(*, heic: bool) -> list[Finding]:
+    """Hold the decoders against the versions that are known to be dangerous."""
+    versions = find_versions(heic=heic)
+    findings = [
+        Finding(
+            name="decoders",
+            state=State.REFUSED if known.is_reached else State.ADVICE,
+            words=f"{known.decoder} {version}: {known.why} ({known.source}). {known.mend}",
+        )
+        for version, known in find_known_bad(versions)
+    ]
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return findings or [ok("decoders", listed)]

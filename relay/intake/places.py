@@ -1,0 +1,199 @@
+"""Who can read and change the files that matter, and whether there is room for them."""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.config import ServerConfig
+from relay.intake.finding import Finding, advice, ok, refused
+from relay.queue.look import QueueLook, look_at_queue
+
+_GROUP_AND_OTHERS, _OTHERS = 0o077, 0o007
+_CHANGED_BY_OTHERS = 0o022
+_OVERHEAD_BYTES = 16 * 1024  # of an envelope: header, tags and what SQLite keeps of each
+# A full queue, twice more while it is compacted. Source: sqlite.org/lang_vacuum.html.
+_TIMES_ON_DISK = 3
+_LOOK_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A file or folder, the bits of its mode that are wrong, and what takes them away."""
+
+    name: str
+    path: Path
+    forbidden: int
+    mend: str
+    blocks: bool = False  # `relay serve` does not start while it is so
+
+
+def check_places(config: ServerConfig, path: Path) -> list[Finding]:
+    """Look at the mode and the owner of everything that matters; path: relay.toml."""
+    places = [
+        _changeable("relay.toml", path),
+        _changeable("recipients", config.recipients),
+        _changeable("staff", config.staff, blocks=True),
+        *_secrets(config),
+        _Place(
+            name="folder",
+            path=config.database.parent,
+            forbidden=_OTHERS | _CHANGED_BY_OTHERS,
+            mend="chmod go-w,o-rwx",
+        ),
+    ]
+    if config.tls_certificate is not None:
+        places.append(_changeable("certificate", config.tls_certificate))
+    trusted = _trusted_owners(config)
+    findings = [wrong for place in places for wrong in _look(place, trusted)]
+    findings += _look_above([place.path for place in places], trusted)
+    return findings or [ok("permissions", "nobody else can read or change what matters")]
+
+
+def find_exposed(config: ServerConfig) -> list[Finding]:
+    """Return the secrets that others can read: with one of them, nothing is served."""
+    return [wrong for place in _secrets(config) for wrong in _look_at_mode(place)]
+
+
+def check_room(config: ServerConfig) -> Finding:
+    """Look whether the disk has room for a full queue, and for the form to be open at all."""
+    folder = config.database.parent
+    try:
+        disk = os.statvfs(folder)
+        taken = config.database.stat().st_size if config.database.exists() else 0
+    except OSError as error:
+        return refused("disk room", f"{folder}: {error.strerror}")
+    free = disk.f_bavail * disk.f_frsize
+    if free < config.min_free_bytes:
+        words = f"{folder}: {_mib(free)} free is less than min_free_bytes: the form is closed."
+        return refused("disk room", f"{words} Make room, or lower min_free_bytes")
+    full = config.max_queued * (config.envelope_bytes + _OVERHEAD_BYTES) * _TIMES_ON_DISK
+    if free + taken < full + config.min_free_bytes:
+        words = (
+            f"{folder}: {_mib(free)} free; a full queue takes {_mib(full)} while it is compacted."
+        )
+        return advice("disk room", f"{words} Make room, or lower max_queued")
+    return ok("disk room", f"a full queue fits: {_mib(free)} free")
+
+
+def check_queue(config: ServerConfig) -> Finding:
+    """Look into the queue's file, without holding up a service that has it."""
+    path = config.database
+    found = look_at_queue(path, seconds=_LOOK_S) if path.exists() else QueueLook(is_empty=True)
+    if found.is_empty:
+        return ok("queue", "none yet: made at the first start")
+    if found.fault is not None:
+        words = f"{path}: {found.fault}. Stop the relay, keep the file, take the last good copy"
+        return refused("queue", words, blocks=found.is_foreign)
+    if found.is_unreadable:
+        return advice("queue", f"{path}: not readable for this account. Run the check as its owner")
+    if found.disobeyed:
+        settings = ", ".join(found.disobeyed)
+        return refused(
+            "queue", f"SQLite here does not obey {settings}: use Debian's or Python's own"
+        )
+    if not found.is_wal:
+        words = f"{path}: journal_mode is not WAL: it was changed. Start the relay again"
+        return refused("queue", words)
+    how = "whole" if found.is_looked_through else "no fault in its first part"
+    return ok("queue", f"{how}; synced, and overwritten where it is deleted")
+
+
+def _changeable(name: str, path: Path, *, blocks: bool = False) -> _Place:
+    return _Place(
+        name=name, path=path, forbidden=_CHANGED_BY_OTHERS, mend="chmod go-w", blocks=blocks
+    )
+
+
+def _secrets(config: ServerConfig) -> Iterator[_Place]:
+    own = [("service key", config.service_key), ("database", config.database)]
+    own += [("database", Path(f"{config.database}-{end}")) for end in ("wal", "shm")]
+    for name, path in own:
+        if path.exists() or name != "database":
+            yield _Place(
+                name=name,
+                path=path,
+                forbidden=_GROUP_AND_OTHERS,
+                mend="chmod 600",
+                blocks=True,
+            )
+    if config.tls_key is not None:  # a group of its own may read it: that of an ACME client
+        yield _Place(
+            name="tls key",
+            path=config.tls_key,
+            forbidden=_OTHERS | _CHANGED_BY_OTHERS,
+            mend="chmod go-w,o-rwx",
+            blocks=True,
+        )
+
+
+def _look(place: _Place, trusted: set[int] | None) -> Iterator[Finding]:
+    yield from _look_at_mode(place)
+    try:
+        owner = place.path.stat().st_uid
+    except OSError as error:
+        yield refused(place.name, f"{place.path}: {error.strerror}")
+        return
+    if trusted is None:
+        return
+    service = max(trusted)
+    if place.name == "service key" and owner != service:
+        words = f"{place.path}: belongs to {_name(owner)}, the queue to {_name(service)}."
+        yield refused(place.name, f"{words} Run: chown {_name(service)} {place.path}")
+        return
+    if owner in trusted:
+        return
+    words = f"{place.path}: belongs to {_name(owner)}, who can change it. Run: chown"
+    yield refused(place.name, f"{words} {_name(service)} {place.path}")
+
+
+def _look_at_mode(place: _Place) -> Iterator[Finding]:
+    try:
+        mode = place.path.stat().st_mode
+    except OSError:
+        return  # whoever needs the file says so
+    wrong = mode & place.forbidden
+    if wrong:
+        can = "change" if wrong & _CHANGED_BY_OTHERS else "read"
+        words = f"{place.path}: others can {can} it. Run: {place.mend} {place.path}"
+        yield refused(place.name, words, blocks=place.blocks)
+
+
+def _look_above(paths: list[Path], trusted: set[int] | None) -> Iterator[Finding]:
+    """Look at every folder on the way: who can write to one can put another below it."""
+    ways = {path.absolute() for path in paths} | {path.resolve() for path in paths}
+    for folder in sorted({above for way in ways for above in way.parents} - ways):
+        try:
+            found = folder.stat()
+        except OSError:
+            continue
+        is_sticky = bool(found.st_mode & stat.S_ISVTX)  # there, nobody moves another's files
+        if found.st_mode & stat.S_IWOTH and not is_sticky:
+            yield refused("folders", f"{folder}: everybody can change it. Run: chmod o-w {folder}")
+        elif trusted is not None and found.st_uid not in trusted:
+            words = f"{folder}: belongs to {_name(found.st_uid)}, who can exchange what is in it."
+            yield refused("folders", f"{words} Run: chown root {folder}")
+
+
+def _trusted_owners(config: ServerConfig) -> set[int] | None:
+    """Return root and whom the queue belongs to; None where numbers are not those of the host."""
+    try:
+        if Path("/proc/self/uid_map").read_text("ascii").split() != ["0", "0", str(2**32 - 1)]:
+            return None
+        known = config.database if config.database.exists() else config.database.parent
+        return {0, known.stat().st_uid}
+    except OSError:
+        return None
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _mib(count: int) -> str:
+    return f"{count // 2**20} MiB"

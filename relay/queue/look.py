@@ -1,0 +1,85 @@
+"""A look into the queue's file from outside, for the operator; it changes nothing."""
+
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.queue.schema import SCHEMA_VERSION
+from relay.queue.store import PRAGMAS
+
+_MAGIC = b"SQLite format 3\0"
+_WAL = bytes([2, 2])  # Source: sqlite.org/fileformat2.html, 1.3: read and write version
+_STEPS = 10_000  # of SQLite's machine between two looks at the clock
+# What a new connection begins without, and obeys or does not.
+_OBEYED = ("synchronous", "secure_delete")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueLook:
+    """What was seen: a fault in words, or None; the rest counts where there is none."""
+
+    fault: str | None = None
+    is_foreign: bool = False  # the fault: not a queue of this version
+    is_empty: bool = False  # the service has not made it yet
+    is_unreadable: bool = False  # for us
+    is_wal: bool = True
+    disobeyed: tuple[str, ...] = ()
+    is_looked_through: bool = True  # False: the time was up
+
+
+def look_at_queue(path: Path, *, seconds: float) -> QueueLook:
+    """Look for faults for so long at most. A service that runs goes on meanwhile.
+
+    A file that nobody has open is read as it lies, so that none appears beside it.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except PermissionError:
+        return QueueLook(is_unreadable=True)
+    except OSError as error:
+        return QueueLook(fault=str(error.strerror))
+    if not header.startswith(_MAGIC):
+        fault = "not a queue" if header else None
+        return QueueLook(fault=fault, is_foreign=bool(header), is_empty=not header)
+    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
+            return _look(connection, is_wal=header[18:20] == _WAL, seconds=seconds)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            return QueueLook(is_unreadable=True)
+        return QueueLook(fault=str(error))
+
+
+def _look(connection: sqlite3.Connection, *, is_wal: bool, seconds: float) -> QueueLook:
+    def ask(pragma: str) -> object:
+        return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+
+    version = ask("user_version")
+    if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
+        return QueueLook(is_empty=True)
+    if version != SCHEMA_VERSION:
+        words = f"a queue of version {version}, not {SCHEMA_VERSION}"
+        return QueueLook(fault=words, is_foreign=True)
+    disobeyed = []
+    for name in _OBEYED:
+        connection.execute(f"PRAGMA {name} = {PRAGMAS[name]}")
+        if ask(name) != PRAGMAS[name]:
+            disobeyed.append(name)
+    until = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+    try:
+        said, is_looked_through = ask("quick_check(1)"), True
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        said, is_looked_through = "ok", False
+    return QueueLook(
+        fault=None if said == "ok" else "damaged",
+        is_wal=is_wal,
+        disobeyed=tuple(disobeyed),
+        is_looked_through=is_looked_through,
+    )

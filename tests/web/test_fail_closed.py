@@ -1,0 +1,227 @@
+"""The form is closed where a photo could not be kept, and opens by itself when that is mended."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import relay.scrub.box
+from relay.errors import WrongIdentity
+from relay.seal.envelope import open_envelope
+from relay.seal.keys import HybridIdentity
+from tests.conftest import Service, Starter, wait_until
+from tests.web.test_service import MIB, processes_below
+
+# Mounts of the test's own, in which the relay runs; its folder "data" is a small disk.
+ALONE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+SMALL_DISK = 'mount -t tmpfs -o size=24m,mode=700 none "$0" && exec "$@"'
+
+
+@dataclass
+class Ground:
+    """What the relay stands on, and how to spoil it while it runs."""
+
+    service: Service
+    data: Path
+
+    def run(self, command: str) -> None:
+        """Run a command of the shell among the relay's mounts, with its small disk in $D."""
+        assert self.service.process is not None
+        enter = ["nsenter", "--user", "--mount", "--preserve-credentials", "--target"]
+        subprocess.run(
+            [*enter, str(self.service.process.pid), "sh", "-euc", command],
+            check=True,
+            env={**os.environ, "D": str(self.data), "BOX": relay.scrub.box.__file__},
+        )
+
+    @property
+    def log(self) -> list[str]:
+        return self.service.log_file.read_text().splitlines()
+
+    def is_closed(self) -> bool:
+        return self.service.get("/en/").status == 503
+
+    def is_open(self) -> bool:
+        return self.service.get("/en/").status == 200
+
+
+Layer = Callable[..., Ground]
+
+
+@pytest.fixture
+def lay_ground(start_service: Starter, campaign: Path) -> Layer:
+    def lay(**settings: object) -> Ground:
+        data = campaign / "data"
+        data.mkdir(mode=0o700)
+        defaults = {"database": '"data/queue.sqlite"', "cover_write_s": 1, "min_free_bytes": 0}
+        wrapper = [*ALONE, SMALL_DISK, str(data)]
+        return Ground(start_service(wrapper=wrapper, **(defaults | settings)), data)
+
+    return lay
+
+
+@pytest.mark.parametrize(
+    ("settings", "spoil", "mend", "why"),  # the commands run among the relay's mounts
+    [
+        pytest.param(
+            {"min_free_bytes": 12 * MIB},
+            'head -c 16000000 /dev/zero >"$D/filler"',
+            'rm "$D/filler"',
+            "less than min_free_bytes is free",
+            id="disk nearly full",
+        ),
+        pytest.param(
+            {},
+            'mount --bind "$D" "$D" && mount -o remount,bind,ro "$D"',
+            'umount "$D"',
+            "disk that is read-only",
+            id="disk read-only",
+        ),
+        pytest.param(
+            {},
+            'mv "$D/queue.sqlite" "$D/away" && touch "$D/queue.sqlite"',
+            'mv "$D/away" "$D/queue.sqlite"',
+            "moved, deleted or replaced",
+            id="file replaced",
+        ),
+        pytest.param(
+            {},
+            'mv "$D/queue.sqlite" "$D/away"',
+            'mv "$D/away" "$D/queue.sqlite"',
+            "moved, deleted or replaced",
+            id="file gone",
+        ),
+    ],
+)
+def test_a_queue_that_can_not_take_a_photo_closes_the_form_until_it_can(  # noqa: PLR0913, PLR0917 - one case
+    lay_ground: Layer, dirty: bytes, settings: dict[str, object], spoil: str, mend: str, why: str
+) -> None:
+    ground = lay_ground(**settings)
+    service = ground.service
+    token, receipt = service.token(), service.send(dirty).receipt
+    ground.run(spoil)
+    wait_until(ground.is_closed)
+    refused = service.send(dirty, token=token, message="kept")
+    assert refused.status == 503
+    assert "We are closed for the moment. Nothing was sent." in refused.text
+    assert "kept" in refused.text
+    assert "is here, locked" in service.post_receipt("receipt", receipt).text
+    closed = [line for line in ground.log if "closed: " in line]
+    ground.run(mend)
+    wait_until(ground.is_open)
+    assert len(closed) == 1
+    assert why in closed[0]
+    assert ground.log[-2:] == [closed[0], "relay: open again"], "and not a line for each request"
+    assert service.send(dirty, token=token).status == 200
+    assert "destroyed" in service.post_receipt("withdraw", receipt).text
+    assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
+
+
+def test_a_full_disk_closes_the_form_with_the_first_photo_that_was_not_kept(
+    lay_ground: Layer, dirty: bytes
+) -> None:
+    ground = lay_ground(cover_write_s=3600)  # the next look is ten seconds away
+    service = ground.service
+    token, receipt = service.token(), service.send(dirty).receipt
+    ground.run('cat /dev/zero >"$D/filler" 2>"$D/said" || rm "$D/said"')
+    refused = service.send(dirty, token=token, message="another")
+    assert refused.status == 503
+    assert "so we kept nothing" in refused.text
+    assert ground.is_closed()
+    assert "closed: the queue can't be written" in ground.log[-2]
+    assert "turned away: NotKept" in ground.log[-1]
+    ground.run('rm "$D/filler"')
+    wait_until(ground.is_open)
+    assert ground.log[-1] == "relay: open again"
+    assert service.send(dirty, token=token, message="another").status == 200
+    assert "destroyed" in service.post_receipt("withdraw", receipt).text
+
+
+def test_recipients_are_read_again_when_they_change(
+    start_service: Starter, campaign: Path, dirty: bytes
+) -> None:
+    service = start_service(cover_write_s=1)
+    ground = Ground(service, campaign)
+    token, receipt = service.token(), service.send(dirty).receipt
+    path = campaign / "recipients.txt"
+    good = path.read_text()
+    for spoil, why in (
+        (lambda: path.write_text("age1pq1garbage\n"), "line 1"),
+        (lambda: path.write_text("# nobody\n"), "no recipient in it"),
+        (path.unlink, "No such file"),
+    ):
+        spoil()
+        wait_until(lambda why=why: why in ground.log[-1])  # type: ignore[misc]
+        assert "closed: " in ground.log[-1]
+        assert ground.is_closed()
+        assert service.send(dirty, token=token).status == 503
+    path.write_text(good)
+    path.chmod(0o666)
+    wait_until(lambda: "others can write it" in ground.log[-1])
+    assert ground.is_closed()
+    path.chmod(0o644)
+    wait_until(ground.is_open)
+    assert [line for line in ground.log if "open again" in line] == ["relay: open again"]
+    assert len([line for line in ground.log if "closed: " in line]) == 4
+    assert "destroyed" in service.post_receipt("withdraw", receipt).text
+
+
+def test_a_recipient_who_joins_can_open_what_comes_next(
+    start_service: Starter, campaign: Path, dirty: bytes, tmp_path: Path
+) -> None:
+    service = start_service(cover_write_s=1)
+    hers = HybridIdentity.generate()
+    with (campaign / "recipients.txt").open("a") as recipients:
+        recipients.write(hers.recipient().encoded + "\n")
+
+    def opens_one() -> bool:
+        sealed = tmp_path / str(time.monotonic_ns())
+        assert service.send(dirty, message=sealed.name).status == 200
+        assert service.desk("pull", "--to", sealed).code == 0
+        for path in sealed.iterdir():
+            with suppress(WrongIdentity):
+                return bool(open_envelope(path.read_bytes(), [hers]))
+        return False
+
+    wait_until(opens_one)
+
+
+def test_a_box_that_does_not_start_again_closes_the_form_until_it_does(
+    lay_ground: Layer, dirty: bytes, tmp_path: Path
+) -> None:
+    ground = lay_ground()
+    service = ground.service
+    token, receipt = service.token(), service.send(dirty).receipt
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit(1)\n")
+    ground.run(f'mount --bind {broken} "$BOX"')
+    assert service.process is not None
+    for pid in processes_below(service.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    refused = service.send(dirty, token=token, message="kept")
+    assert refused.status == 503, "before the door closes, too"
+    assert "Nothing was sent." in refused.text
+    wait_until(ground.is_closed)
+    assert "We are closed for the moment. Nothing was sent." in service.get("/en/").text
+    assert ground.log[-1] == "relay: closed: The box does not start."
+    assert "is here, locked" in service.post_receipt("receipt", receipt).text
+    ground.run('umount "$BOX"')
+    wait_until(ground.is_open)
+    assert ground.log[-1] == "relay: open again"
+    assert service.send(dirty, token=token).status == 200
+    assert "destroyed" in service.post_receipt("withdraw", receipt).text
+
+
+def test_a_box_that_has_died_is_there_again_before_anybody_sends(service: Service) -> None:
+    assert service.process is not None
+    before = processes_below(service.process.pid)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(processes_below(service.process.pid) - before) >= len(before))  # type: ignore[union-attr]
+    assert service.get("/en/").status == 200
