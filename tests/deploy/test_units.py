@@ -11,7 +11,15 @@ from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
 UNITS = ("poster-relay.service", "poster-relay-tor.service")
-SCRIPTS = ("common", "install", "upgrade", "uninstall", "test-install", "desk-bundle", "desk/install")
+SCRIPTS = (
+    "common",
+    "install",
+    "upgrade",
+    "uninstall",
+    "test-install",
+    "desk-bundle",
+    "desk/install",
+)
 MOST_EXPOSURE = 1.5
 MOST_EXPOSURE_CLEARNET = 2.5  # a network of its own costs a point, whatever else is taken away
 
@@ -37,7 +45,9 @@ def units(tmp_path: Path) -> Path:
     program.chmod(0o755)
     for name in UNITS:
         text = (DEPLOY / "systemd" / name).read_text()
-        (tmp_path / name).write_text(text.replace("/opt/poster-relay/current/bin/relay", str(program)))
+        (tmp_path / name).write_text(
+            text.replace("/opt/poster-relay/current/bin/relay", str(program))
+        )
     return tmp_path
 
 
