@@ -1,0 +1,122 @@
+"""What an operator installs, read by the programs that will read it there."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+UNITS = ("poster-relay.service", "poster-relay-tor.service")
+SCRIPTS = (
+    "common",
+    "install",
+    "upgrade",
+    "uninstall",
+    "test-install",
+    "desk-bundle",
+    "desk/install",
+)
+MOST_EXPOSURE = 1.5
+MOST_EXPOSURE_CLEARNET = 2.5  # a network of its own costs a point, whatever else is taken away
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+
+
+def exposure(unit: Path) -> float:
+    """0 (nothing in its reach) to 10, as systemd counts."""
+    said = run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit)
+    figure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said.stdout)
+    assert figure, said.stdout + said.stderr
+    return float(figure[1])
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units, with a program of this machine where the installed one would be."""
+    program = tmp_path / "relay"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    for name in UNITS:
+        text = (DEPLOY / "systemd" / name).read_text()
+        (tmp_path / name).write_text(
+            text.replace("/opt/poster-relay/current/bin/relay", str(program))
+        )
+    return tmp_path
+
+
+def test_systemd_reads_the_units_without_a_word(units: Path) -> None:
+    said = run("systemd-analyze", "verify", *(units / name for name in UNITS))
+    ours = [line for line in said.stderr.splitlines() if "poster-relay" in line]
+    assert not ours
+    assert said.returncode == 0, said.stderr
+
+
+def test_a_setting_that_systemd_does_not_know_is_noticed(units: Path) -> None:
+    unit = units / UNITS[0]
+    unit.write_text(unit.read_text().replace("PrivateNetwork=yes", "PrivateNetworks=yes"))
+    assert "PrivateNetworks" in run("systemd-analyze", "verify", unit).stderr
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_has_next_to_nothing_in_its_reach(units: Path, name: str) -> None:
+    assert exposure(units / name) <= MOST_EXPOSURE
+
+
+def test_the_open_network_adds_nothing_but_the_network(units: Path) -> None:
+    folder = units / "poster-relay.service.d"
+    folder.mkdir()
+    shutil.copy(DEPLOY / "systemd/clearnet.conf", folder)
+    figure = exposure(units / "poster-relay.service")
+    assert MOST_EXPOSURE < figure <= MOST_EXPOSURE_CLEARNET
+
+
+def test_the_units_tell_the_allocators_what_the_relay_would(units: Path) -> None:
+    from relay import memory  # noqa: PLC0415 - what is compared
+
+    text = (units / "poster-relay.service").read_text()
+    told = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.MULTILINE))
+    assert memory._tell(told) == told  # noqa: SLF001 - else it would start itself again
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_portable_shell_without_known_traps(name: str) -> None:
+    script = DEPLOY / name
+    assert run("sh", "-n", script).returncode == 0
+    said = run("shellcheck", "-x", "--source-path", DEPLOY.parent, script)
+    assert said.returncode == 0, said.stdout
+
+
+def test_the_profile_parses(tmp_path: Path) -> None:
+    text = (DEPLOY / "apparmor/poster-relay").read_text()
+    if not Path("/etc/apparmor.d/abi/4.0").exists():  # Debian 12 knows no rule for namespaces
+        assert text.count("  userns create,\n") == 1
+        text = text.replace("  userns create,\n", "").replace("abi/4.0", "abi/3.0")
+    profile = tmp_path / "poster-relay"
+    profile.write_text(text)
+    said = run("apparmor_parser", "--skip-kernel-load", "--skip-cache", profile)
+    assert said.returncode == 0, said.stderr
+
+
+def test_the_torrc_is_one_that_tor_takes(tmp_path: Path) -> None:
+    for name in ("data", "run"):
+        (tmp_path / name).mkdir(mode=0o700)
+    text = (DEPLOY / "tor/torrc").read_text()
+    for name, path in (
+        ("DATA", tmp_path / "data"),
+        ("RUN", tmp_path / "run"),
+        ("FORM_SOCKET", tmp_path / "onion.sock"),
+        ("DESK_SOCKET", tmp_path / "desk.sock"),
+    ):
+        text = text.replace(f"@{name}@", str(path))
+    assert not re.search(r"^[^#]*@[A-Z_]+@", text, re.MULTILINE)
+    (tmp_path / "torrc").write_text(text)
+    said = run("tor", "--verify-config", "--defaults-torrc", "/dev/null", "-f", tmp_path / "torrc")
+    assert "Configuration was valid" in said.stdout
+    assert said.returncode == 0

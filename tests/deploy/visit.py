@@ -1,0 +1,114 @@
+"""Runs inside the root of deploy/test-install, on the installed relay's own Python.
+
+visit.py colleague FOLDER   makes a colleague's keys, prints her recipient and her signer
+visit.py send SOCKET        sends a photo as tor would bring it, prints the receipt
+visit.py ask SOCKET RECEIPT prints what the relay says of that receipt
+visit.py cut CONTROL        asks tor, over its control socket, which version it is
+"""
+
+import io
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from relay.cli.keys import make_keys
+
+BOUNDARY = "x7boundary7x"
+# What tor puts before each connection: the number of a circuit, dressed as an address.
+PROXY_LINE = b"PROXY TCP6 fc00:dead:beef:4dad::0:55 ::1 65535 80\r\n"
+
+
+def visit(path: str, request: bytes) -> str:
+    """One connection of one circuit: what tor says of it, a request, the whole answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(path)
+        connection.sendall(PROXY_LINE + request)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    return answer.decode("utf-8", "replace")
+
+
+def head(method: str, path: str, **more: str) -> bytes:
+    host = Path("/var/lib/poster-relay-tor/form/hostname").read_text("ascii").strip()
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {text}" for name, text in more.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def photo() -> bytes:
+    picture = Image.frombytes("RGB", (640, 480), os.urandom(640 * 480 * 3))
+    written = io.BytesIO()
+    picture.save(written, "JPEG")
+    return written.getvalue()
+
+
+def send(path: str) -> str:
+    form = visit(path, head("GET", "/en/"))
+    token = re.search(r'name="token" value="([^"]+)"', form)
+    if token is None:
+        sys.exit(f"no form: {form[:2000]}")
+    body = b""
+    for name, extra, content in (
+        ("token", "", token[1].encode()),
+        ("photo", '; filename="IMG_1.jpg"\r\nContent-Type: image/jpeg', photo()),
+        ("poster", "", b"general"),
+        ("may_post", "", b"yes"),
+    ):
+        part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'
+        body += part.encode() + content + b"\r\n"
+    body += f"--{BOUNDARY}--\r\n".encode()
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    answer = visit(
+        path, head("POST", "/en/", Content_Type=kind, Content_Length=str(len(body))) + body
+    )
+    receipt = re.search(r'<output id="receipt">([\d ]+)</output>', answer)
+    return receipt[1] if receipt else sys.exit(f"no receipt: {answer[:2000]}")
+
+
+def ask(path: str, receipt: str) -> str:
+    body = f"receipt={receipt.replace(' ', '+')}".encode()
+    kind = "application/x-www-form-urlencoded"
+    request = head("POST", "/en/receipt", Content_Type=kind, Content_Length=str(len(body)))
+    answer = visit(path, request + body)
+    words = re.sub(r"<[^>]+>", " ", answer.partition("<main")[2].partition("</main>")[0])
+    return " ".join(words.partition(">")[2].split()) or answer
+
+
+def cut(path: str) -> str:
+    """Speak to tor as the relay does; the cookie is where tor says."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(10)
+        control.connect(path)
+        control.sendall(b"PROTOCOLINFO 1\r\n")
+        offer = control.recv(4096).decode()
+        cookie = re.search(r'COOKIEFILE="([^"]+)"', offer)
+        if cookie is None:
+            sys.exit(offer)
+        control.sendall(f"AUTHENTICATE {Path(cookie[1]).read_bytes().hex()}\r\n".encode())
+        if not control.recv(4096).startswith(b"250"):
+            sys.exit("tor does not take its cookie")
+        control.sendall(b"GETINFO version\r\nQUIT\r\n")
+        return control.recv(4096).decode().splitlines()[0]
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["colleague", folder]:
+            result = "\n".join(make_keys(Path(folder), "correct horse battery", log_n=10))
+        case ["send", path]:
+            result = send(path)
+        case ["ask", path, receipt]:
+            result = ask(path, receipt)
+        case ["cut", path]:
+            result = cut(path)
+        case _:
+            sys.exit(__doc__)
+    sys.stdout.write(result + "\n")
+
+
+if __name__ == "__main__":
+    main()
