@@ -92,7 +92,8 @@ def _error_pages(pages: Pages) -> Middleware:
                 raise MethodRefused  # noqa: TRY301 - one place turns refusals into pages
             _require_host(request, pages.place.host)
             response = await handler(request)
-            if pages.place.is_https and pages.place.onion_address and response.status == _OK:
+            is_page = response.status == _OK and request.method != "POST"  # no receipt is left
+            if is_page and pages.place.is_https and pages.place.onion_address:
                 there = f"http://{pages.place.onion_address}{request.rel_url.raw_path}"
                 response.headers["Onion-Location"] = there
             return response  # noqa: TRY300 - as above

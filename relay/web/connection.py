@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import yarl
@@ -80,7 +81,7 @@ class Connection(web.RequestHandler):
         if self.circuit is not None:
             self.circuit.connections.add(transport)
         if len(others) >= MAX_CONNECTIONS:
-            _abort(next((other for other in others if _is_idle(other)), self))
+            _abort(next((other for other in others if _is_idle(other)), self._most_at(others)))
         self._silence = self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -89,6 +90,10 @@ class Connection(web.RequestHandler):
             self.circuit.connections.discard(self.transport)
         super().connection_lost(exc)
         self._silence.cancel()
+
+    def _most_at(self, others: Sequence[web.RequestHandler]) -> web.RequestHandler:
+        """Return a connection of the circuit that has the most of them; without circuits, us."""
+        return max([self, *others], key=_count_at_circuit)
 
     def _close_if_silent(self) -> None:
         if self._request_count == 0:
@@ -136,6 +141,11 @@ def _is_idle(connection: web.RequestHandler) -> bool:
     if transport is None or transport.is_closing():
         return False  # it has been told to go, and others of the same moment need room too
     return connection._current_request is None  # noqa: SLF001 - aiohttp says it nowhere else
+
+
+def _count_at_circuit(connection: web.RequestHandler) -> int:
+    circuit = connection.circuit if isinstance(connection, Connection) else None
+    return 0 if circuit is None else len(circuit.connections)
 
 
 def _abort(connection: web.RequestHandler) -> None:

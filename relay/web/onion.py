@@ -7,6 +7,7 @@ Source: tor(1); the PROXY protocol, version 1; tor's control-spec.
 """
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,8 @@ _LINE = re.compile(
 )
 _CONTROL_S = 5.0
 _COOKIE = re.compile(rb'COOKIEFILE="((?:[^"\\]|\\.)*)"')
-_DONE = b"250"
+_ESCAPED = re.compile(rb"\\([0-7]{1,3}|.)")
+_DONE, _GONE = b"250", b"552"
 
 
 @dataclass(eq=False)
@@ -41,35 +43,40 @@ class Circuit:
     """What is done on one circuit."""
 
     number: int
-    cut: Callable[[], None] = field(repr=False)
+    close: Callable[[int], None] = field(repr=False)
     seen: float = 0.0
     connections: set[asyncio.BaseTransport] = field(default_factory=set, repr=False)
-    _now: int = 0
+    _sending: list[asyncio.BaseTransport] = field(default_factory=list, repr=False)
     _uploads: int = 0
     _strikes: int = 0
 
     @contextmanager
-    def upload(self) -> Iterator[None]:
-        """Count an upload.
+    def upload(self, transport: asyncio.BaseTransport) -> Iterator[None]:
+        """Count what is sent by a connection.
 
         Raises:
-            Busy: too many at once, or too many altogether.
+            Busy: too much at once, or too much altogether.
         """
-        if self._now >= UPLOADS_AT_ONCE or self._uploads >= UPLOADS:
-            self.strike()
+        if self._uploads >= UPLOADS:
             raise Busy
-        self._now += 1
+        if sum(not sending.is_closing() for sending in self._sending) >= UPLOADS_AT_ONCE:
+            self.strike()  # whoever has pressed Send again has closed the one before
+            raise Busy
+        self._sending.append(transport)
         self._uploads += 1
         try:
             yield
         finally:
-            self._now -= 1
+            self._sending.remove(transport)
 
     def strike(self) -> None:
         """Note abuse; cut the circuit when it is enough."""
         self._strikes += 1
         if self._strikes >= STRIKES:
-            self.cut()
+            for connection in list(self.connections):
+                if isinstance(connection, asyncio.Transport):
+                    connection.abort()
+            self.close(self.number)
 
 
 class Circuits:
@@ -86,7 +93,7 @@ class Circuits:
         self._forget()
         circuit = self._circuits.pop(number, None)
         if circuit is None:
-            circuit = Circuit(number, lambda: self._cut(number))
+            circuit = Circuit(number, self._close)
         circuit.seen = time.monotonic()
         self._circuits[number] = circuit  # last: they stand in the order of their last visit
         return circuit
@@ -99,10 +106,7 @@ class Circuits:
             if not circuit.connections:
                 del self._circuits[number]
 
-    def _cut(self, number: int) -> None:
-        for connection in list(self._circuits[number].connections):
-            if isinstance(connection, asyncio.Transport):
-                connection.abort()
+    def _close(self, number: int) -> None:
         if self._tor_control is not None:
             task = asyncio.get_running_loop().create_task(_close(self._tor_control, number))
             self._tasks.add(task)
@@ -113,8 +117,8 @@ async def _close(tor_control: Path, number: int) -> None:
     try:
         async with asyncio.timeout(_CONTROL_S):
             await close_circuit(tor_control, number)
-    except (OSError, EOFError, TimeoutError):
-        events.error("tor's control socket does not answer: circuits are not cut")
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+        events.error("tor's control socket does not do what we ask: circuits are not cut there")
 
 
 async def close_circuit(tor_control: Path, number: int) -> None:
@@ -128,16 +132,23 @@ async def close_circuit(tor_control: Path, number: int) -> None:
         greeting = await _ask(reader, writer, b"PROTOCOLINFO 1")
         cookie = b""
         if match := _COOKIE.search(greeting):
-            path = Path(match[1].replace(b'\\"', b'"').replace(b"\\\\", b"\\").decode())
+            path = Path(os.fsdecode(_ESCAPED.sub(_unescape, match[1])))
             cookie = await asyncio.to_thread(path.read_bytes)
         answer = await _ask(reader, writer, b"AUTHENTICATE " + cookie.hex().encode())
         if not answer.startswith(_DONE):
             raise ConnectionRefusedError
-        await _ask(reader, writer, b"CLOSECIRCUIT %d" % number)
+        answer = await _ask(reader, writer, b"CLOSECIRCUIT %d" % number)
+        if not answer.startswith((_DONE, _GONE)):
+            raise ConnectionRefusedError
     finally:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    """Source: tor's control-spec, QuotedString."""
+    return bytes([int(match[1], 8) & 0xFF]) if match[1].isdigit() else match[1]
 
 
 async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, command: bytes) -> bytes:

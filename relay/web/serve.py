@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from ssl import SSLContext
 from typing import Any
 
 from aiohttp import web
@@ -20,13 +19,13 @@ from relay.intake.runtime import open_runtime
 from relay.web.app import create_desk_app, create_form_app, create_health_app
 from relay.web.connection import Connection, Silent, Sweeper
 from relay.web.onion import Circuit, Circuits, TorLine
-from relay.web.tls import Certificate
+from relay.web.tls import BeforeTls, Certificate
 
 _SHUTDOWN_S = 3.0  # for answers under way; aiohttp takes it twice, and the whole stop ten seconds
 _LINGER_S = 30.0  # read on after a refusal, so that the page arrives instead of a reset
 _KEEPALIVE_S = 75.0
-_HANDSHAKE_S = 30.0
 _BACKLOG = 512
+_PROBE_S = 2.0
 _SOCKET_MODE = 0o660  # its owner, and the group that tor and the operator are in
 
 
@@ -47,7 +46,7 @@ async def serve(config: ServerConfig, *, on_ready: Callable[[], None]) -> None:
             stack,
             create_form_app(config, runtime, is_onion=False),
             config.endpoint("listen"),
-            tls=_watch_certificate(stack, config),
+            certificate=_watch_certificate(stack, config),
         )
         await _listen(
             stack,
@@ -64,13 +63,13 @@ async def serve(config: ServerConfig, *, on_ready: Callable[[], None]) -> None:
         await stop.wait()
 
 
-def _watch_certificate(stack: AsyncExitStack, config: ServerConfig) -> SSLContext | None:
+def _watch_certificate(stack: AsyncExitStack, config: ServerConfig) -> Certificate | None:
     if config.tls_certificate is None or config.tls_key is None:
         return None
     certificate = Certificate(config.tls_certificate, config.tls_key)
     watching = asyncio.get_running_loop().create_task(certificate.watch())
     stack.callback(watching.cancel)
-    return certificate.context
+    return certificate
 
 
 async def _listen(
@@ -78,7 +77,7 @@ async def _listen(
     app: web.Application,
     endpoint: Endpoint,
     *,
-    tls: SSLContext | None = None,
+    certificate: Certificate | None = None,
     circuits: Circuits | None = None,
 ) -> None:
     """Serve `app` there until the stack unwinds; do nothing where there is no endpoint."""
@@ -90,15 +89,20 @@ async def _listen(
     if runner.server is None:
         raise ConfigInvalid("the web server does not start")
     make = _Maker(runner.server, Sweeper(asyncio.get_running_loop()))
+    greeting: dict[BeforeTls, None] = {}
 
     def protocol() -> asyncio.Protocol:
-        return make(None) if circuits is None else TorLine(circuits, make)
+        if circuits is not None:
+            return TorLine(circuits, make)
+        if certificate is not None:
+            return BeforeTls(certificate, greeting, make, make.sweeper.sweep_soon)
+        return make()
 
     try:
         if isinstance(endpoint, Path):
             await _listen_at_path(stack, protocol, endpoint)
         else:
-            await _listen_at_port(stack, protocol, endpoint, tls)
+            await _listen_at_port(stack, protocol, endpoint)
     except OSError as error:
         where = endpoint if isinstance(endpoint, Path) else ":".join(map(str, endpoint))
         why = os.strerror(error.errno) if error.errno else error.strerror
@@ -109,15 +113,8 @@ async def _listen_at_port(
     stack: AsyncExitStack,
     protocol: Callable[[], asyncio.Protocol],
     endpoint: tuple[str, int],
-    tls: SSLContext | None,
 ) -> None:
-    server = await asyncio.get_running_loop().create_server(
-        protocol,
-        *endpoint,
-        backlog=_BACKLOG,
-        ssl=tls,
-        ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
-    )
+    server = await asyncio.get_running_loop().create_server(protocol, *endpoint, backlog=_BACKLOG)
     stack.callback(server.close)
 
 
@@ -138,10 +135,15 @@ async def _listen_at_path(
 
 
 def _is_served(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
-        probe.connect(str(path))
-        return True
-    return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PROBE_S)
+        try:
+            probe.connect(str(path))
+        except TimeoutError:
+            return True  # too busy to answer
+        except OSError:
+            return False
+    return True
 
 
 def _remove(path: Path) -> None:
@@ -156,7 +158,7 @@ class _Maker:
     server: web.Server
     sweeper: Sweeper
 
-    def __call__(self, circuit: Circuit | None) -> Connection:
+    def __call__(self, circuit: Circuit | None = None) -> Connection:
         options: dict[str, Any] = {
             "access_log": None,
             "logger": Silent(),

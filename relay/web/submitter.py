@@ -77,7 +77,7 @@ class SubmitterPages:
         try:
             _require_same_site(request)
             circuit = _circuit(request)
-            with _counted(circuit), self.budget.reserve() as reservation:
+            with _counted(request), self.budget.reserve() as reservation:
                 await read_form(request, self.limits, reservation, form)
                 acknowledgement = await self.intake.submit(
                     _read_upload(form, language),
@@ -139,7 +139,7 @@ class SubmitterPages:
         _require_same_site(request)
         limits = replace(self.limits, names={RECEIPT_FIELD}, max_bytes=0)
         form = Form()
-        with self.budget.reserve() as reservation:
+        with _counted(request), self.budget.reserve() as reservation:
             await read_form(request, limits, reservation, form)
         try:
             return read_receipt(form.fields[RECEIPT_FIELD])
@@ -186,12 +186,13 @@ def _circuit(request: web.Request) -> Circuit | None:
 
 
 @contextmanager
-def _counted(circuit: Circuit | None) -> Iterator[None]:
-    """Hold an upload against the circuit that it came by, where there is one."""
-    if circuit is None:
+def _counted(request: web.Request) -> Iterator[None]:
+    """Hold a body that is sent against the circuit that it comes by, where there is one."""
+    circuit = _circuit(request)
+    if circuit is None or request.transport is None:
         yield
         return
-    with circuit.upload():
+    with circuit.upload(request.transport):
         try:
             yield
         except (TooSlow, UploadEndless):

@@ -1,13 +1,17 @@
 """TLS that ends in the relay, so that no other program holds plaintext or addresses."""
 
 import asyncio
+import errno
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from relay.errors import ConfigInvalid
 from relay.intake.events import events
 
 _LOOK_S = 30.0
+_HANDSHAKE_S = 15.0
+_MOST_GREETINGS = 200  # at about 300 kB each
 
 
 class Certificate:
@@ -20,10 +24,9 @@ class Certificate:
             ConfigInvalid: they can't be read, or don't belong together.
         """
         self._paths = (certificate, key)
-        self.context = _new_context()
         self._seen = self._look()
         try:
-            self._load()
+            self.context = self._load()  # that of the next connection
         except OSError as error:  # ssl.SSLError is one
             raise ConfigInvalid(f"{certificate}, {key}: {_words(error)}") from error
 
@@ -36,25 +39,98 @@ class Certificate:
                 continue
             self._seen = seen
             try:
-                await asyncio.to_thread(self._load)
+                self.context = await asyncio.to_thread(self._load)
             except OSError as error:
                 events.error("certificate: %s; the one before goes on", _words(error))
             else:
                 events.info("certificate: a new one is in use")
 
-    def _look(self) -> list[tuple[int, int, int]]:
-        seen = []
+    def _look(self) -> list[tuple[int, ...]]:
+        seen: list[tuple[int, ...]] = []
         for path in self._paths:
             try:
                 found = path.stat()
             except OSError:
                 continue
-            seen.append((found.st_ino, found.st_mtime_ns, found.st_size))
+            # The last, since a file that could not be read may be allowed to be.
+            seen.append((found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns))
         return seen
 
-    def _load(self) -> None:
-        _new_context().load_cert_chain(*self._paths)  # a pair that is none would spoil the other
-        self.context.load_cert_chain(*self._paths)
+    def _load(self) -> ssl.SSLContext:
+        context = _new_context()
+        context.load_cert_chain(*self._paths, password=_refuse_password)
+        return context
+
+
+class BeforeTls(asyncio.Protocol):
+    """Greets in TLS, then hands the connection over to the web protocol.
+
+    What greets costs memory before anybody has said a word: the oldest makes room for the newest.
+    """
+
+    def __init__(
+        self,
+        certificate: Certificate,
+        greeting: "dict[BeforeTls, None]",
+        make_connection: Callable[[], asyncio.Protocol],
+        sweep_soon: Callable[[], None],
+    ) -> None:
+        """Greet with `certificate`; greeting: all that do, the oldest first."""
+        self._sweep_soon = sweep_soon
+        self._certificate = certificate
+        self._greeting = greeting
+        self._make_connection = make_connection
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._early = b""  # what she says with her last words of greeting
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet, for a few seconds."""
+        if not isinstance(transport, asyncio.Transport):
+            return
+        if len(self._greeting) >= _MOST_GREETINGS:
+            next(iter(self._greeting)).give_up()
+        self._greeting[self] = None
+        self._transport = transport
+        transport.pause_reading()  # asyncio's own; nothing is to be taken for plain text
+        self._task = asyncio.get_running_loop().create_task(self._greet(transport))
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what comes before the web protocol is there."""
+        self._early += data
+
+    def give_up(self) -> None:
+        """Close the connection."""
+        self._greeting.pop(self, None)
+        if self._task is not None and self._transport is not None:
+            self._task.cancel()
+            self._transport.abort()  # where it had not begun
+
+    async def _greet(self, transport: asyncio.Transport) -> None:
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport,
+                self,
+                self._certificate.context,
+                server_side=True,
+                ssl_handshake_timeout=_HANDSHAKE_S,
+            )
+        except (OSError, asyncio.CancelledError):  # of ssl too, and of time
+            transport.abort()
+            self._sweep_soon()  # asyncio leaves what refers to itself, with large buffers
+        else:
+            if secured is not None:
+                connection = self._make_connection()
+                secured.set_protocol(connection)
+                connection.connection_made(secured)
+                if self._early:
+                    connection.data_received(self._early)
+        finally:
+            self._greeting.pop(self, None)
+
+
+def _refuse_password() -> str:
+    raise PermissionError(errno.EACCES, "the key is locked with a password, take that off")
 
 
 def _new_context() -> ssl.SSLContext:

@@ -8,7 +8,7 @@ import ssl
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from relay.config import ServerConfig
 from relay.errors import ConfigInvalid
 from relay.web import tls
 from relay.web.onion import UPLOADS_AT_ONCE
-from relay.web.tls import Certificate
+from relay.web.tls import BeforeTls, Certificate
 from tests.conftest import Service, Starter, multipart, relay, wait_until
 from tests.doors import (
     HOST,
@@ -123,6 +123,14 @@ def test_too_many_uploads_on_one_circuit_are_told_to_come_back_then_cut(
             assert is_refused(onion_service, 7)
         assert all(is_cut(one) for one in uploads)
         assert not is_cut(other)
+
+
+def test_who_has_given_up_an_upload_may_send_again(onion_service: Service) -> None:
+    """Pressing Send again, and again, is no abuse."""
+    for _ in range(UPLOADS_AT_ONCE * 3):
+        with uploading(onion_service, 7):
+            pass
+    assert not is_refused(onion_service, 7)
 
 
 def is_refused(service: Service, circuit: int) -> bool:
@@ -271,7 +279,9 @@ async def test_a_new_certificate_is_used_without_a_restart_and_a_broken_one_is_n
     paths = write_pair(tmp_path, "old.example.org")
     certificate = Certificate(*paths)
     watching = asyncio.create_task(certificate.watch())
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=certificate.context)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: BeforeTls(certificate, {}, asyncio.Protocol, lambda: None), "127.0.0.1", 0
+    )
     port = server.sockets[0].getsockname()[1]
 
     async def name() -> bytes:
@@ -292,6 +302,60 @@ async def test_a_new_certificate_is_used_without_a_restart_and_a_broken_one_is_n
         assert time.monotonic() < deadline
     watching.cancel()
     server.close()
+
+
+def test_silent_greetings_keep_nobody_out_and_cost_little(tls_service: Service) -> None:
+    assert tls_service.process is not None
+    before = resident_bytes(tls_service.process.pid)
+    with ExitStack() as stack:
+        for _ in range(800):
+            silent = socket.create_connection(("127.0.0.1", tls_service.port), timeout=20)
+            stack.enter_context(silent)
+        visitor = Visitor(Path(), host=HOST)
+        visitor.sock = secure(tls_service, trusting(tls_service.folder / "certificate.pem"))
+        assert visitor.ask().status == 200
+        assert resident_bytes(tls_service.process.pid) - before < 150 * 1024**2
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_what_is_said_with_the_last_words_of_the_greeting_is_heard(tls_service: Service) -> None:
+    """In one packet, as some clients do it."""
+    context = trusting(tls_service.folder / "certificate.pem")
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    speaking = context.wrap_bio(incoming, outgoing, server_hostname=HOST)
+    with socket.create_connection(("127.0.0.1", tls_service.port), timeout=20) as plain:
+        while True:
+            try:
+                speaking.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(65536))
+        speaking.write(f"GET /en/ HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        plain.sendall(outgoing.read())
+        answer = b""
+        while not answer:
+            incoming.write(plain.recv(65536))
+            with suppress(ssl.SSLWantReadError):
+                answer = speaking.read(64)
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_nothing_leads_away_from_a_receipt(tls_service: Service, dirty: bytes) -> None:
+    """A browser that follows Onion-Location by itself would take the page from her."""
+    visitor = Visitor(Path(), host=HOST)
+    visitor.sock = secure(tls_service, trusting(tls_service.folder / "certificate.pem"))
+    page = visitor.ask()
+    assert page.getheader("Onion-Location") is not None
+    token = page.read().decode().split('name="token" value="')[1].split('"')[0]
+    body, kind = multipart([("token", token.encode(), None), ("photo", dirty, "x.jpg")])
+    visitor.request("POST", "/en/", body, {"Content-Type": kind})
+    answer = visitor.getresponse()
+    assert 'id="receipt"' in answer.read().decode()
+    assert answer.getheader("Onion-Location") is None
 
 
 def test_a_pair_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
