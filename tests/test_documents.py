@@ -84,6 +84,13 @@ def test_every_promise_names_one_test_that_exists() -> None:
         assert defined.count(function) == 1, promise.test
 
 
+def test_the_threat_model_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/threat-model.md").read_text()))
+    text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 40
+    assert named <= set(re.findall(r"def (test_\w+)", text))
+
+
 def test_every_setting_is_documented_with_its_default() -> None:
     table = (ROOT / "docs/operator.md").read_text().split("## Settings")[1]
     documented = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+)`? \|", table, re.MULTILINE))

@@ -1,8 +1,12 @@
 """`relay keys`: make a colleague's keys, show their public halves."""
 
 import argparse
+import base64
+import re
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from relay.cli.printing import ask_passphrase, result, result_json, say
 from relay.errors import ConfigInvalid
@@ -12,10 +16,12 @@ from relay.seal.signing import SigningIdentity
 
 IDENTITY_NAME = "identity.age"
 SIGNER_NAME = "signer.age"
+ONION_KEY_NAME = "desk.auth_private"
+_ONION = re.compile(r"([a-z2-7]{56})(\.onion)?")
 
 
 def add_commands(commands: Any) -> None:
-    """Add `keys generate` and `keys show`."""
+    """Add `keys generate`, `keys show` and `keys onion`."""
     keys = commands.add_parser("keys", help="make and show keys").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -28,6 +34,11 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("--passphrase-file", type=Path, help="a file whose first line it is")
         parser.add_argument("--json", action="store_true")
         parser.set_defaults(run=run)
+    words = "make the key with which a laptop's tor reaches the desk's onion"
+    onion = keys.add_parser("onion", help=words, description=words)
+    onion.add_argument("folder", type=Path, help="where the key file is written")
+    onion.add_argument("--onion", required=True, help="the desk's onion address")
+    onion.set_defaults(run=_make_onion_key)
 
 
 def read_passphrase(path: Path) -> str:
@@ -84,6 +95,28 @@ def _show(arguments: argparse.Namespace) -> int:
     signer = load_signing_identity(arguments.folder / SIGNER_NAME, passphrase).signer()
     _print(arguments, [identity.recipient().encoded for identity in identities], signer.encoded)
     return 0
+
+
+def _make_onion_key(arguments: argparse.Namespace) -> int:
+    """Write what tor reads in its ClientOnionAuthDir. Source: tor(1), CLIENT AUTHORIZATION."""
+    match = _ONION.fullmatch(arguments.onion)
+    if match is None:
+        raise ConfigInvalid("--onion: 56 letters and digits, then .onion")
+    path = arguments.folder / ONION_KEY_NAME
+    if path.exists():
+        raise ConfigInvalid(f"{path} exists. A key is never overwritten.")
+    secret = X25519PrivateKey.generate()
+    arguments.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    line = f"{match[1]}:descriptor:x25519:{_base32(secret.private_bytes_raw())}\n"
+    write_secret(path, line.encode())
+    say(f"Move {path} into the folder that ClientOnionAuthDir names in this laptop's torrc,")
+    say("owned by tor's user, and restart tor. Give this line to the operator:")
+    result(f"descriptor:x25519:{_base32(secret.public_key().public_bytes_raw())}")
+    return 0
+
+
+def _base32(raw: bytes) -> str:
+    return base64.b32encode(raw).decode().rstrip("=")
 
 
 def _passphrase(arguments: argparse.Namespace, *, twice: bool) -> str:

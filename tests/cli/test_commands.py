@@ -1,5 +1,6 @@
 """The operator's commands and the keys, as typed by a person."""
 
+import base64
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from relay.config import DeskConfig, ServerConfig
 from relay.errors import ConfigInvalid
@@ -314,3 +316,19 @@ def test_a_desks_configuration_is_checked_too(tmp_path: Path) -> None:
             DeskConfig.load(path)
         assert relay("desk", "--config", path, "pull", "--to", "x").code == 2
     assert relay("desk", "--config", tmp_path / "none", "pull", "--to", "x").code == 2
+
+
+def test_keys_onion_writes_what_tor_reads_and_prints_its_public_half(tmp_path: Path) -> None:
+    onion = "a" * 55 + "d.onion"
+    made = relay("keys", "onion", tmp_path / "keys", "--onion", onion)
+    assert made.code == 0, made.err
+    path = tmp_path / "keys" / "desk.auth_private"
+    assert path.stat().st_mode & 0o777 == 0o600
+    address, kind, curve, secret = path.read_text().strip().split(":")
+    assert (f"{address}.onion", kind, curve) == (onion, "descriptor", "x25519")
+    private = X25519PrivateKey.from_private_bytes(base64.b32decode(secret + "===="))
+    public = base64.b32encode(private.public_key().public_bytes_raw()).decode().rstrip("=")
+    assert made.out == f"descriptor:x25519:{public}\n"
+    assert relay("keys", "onion", tmp_path / "keys", "--onion", onion).code == 2, "never again"
+    assert relay("keys", "onion", tmp_path / "b", "--onion", "example.org").code == 2
+    assert not (tmp_path / "b").exists()
