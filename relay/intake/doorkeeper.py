@@ -85,8 +85,8 @@ class Doorkeeper:
         fault = self._queue.find_fault()
         if fault is None:
             try:
-                if self._door.is_closed_for(Cause.QUEUE):
-                    await self._queue.write_cover()  # looking would not tell
+                if self._door.is_closed_for(Cause.QUEUE):  # looking would not tell
+                    await self._queue.try_room(self._config.envelope_bytes)
                 else:
                     await self._queue.count()
             except NotKept:

@@ -405,6 +405,16 @@ class SealedQueue:
             await _write_marker(connection, "cover", secrets.token_hex(_COVER_BYTES))
         await self.checkpoint()
 
+    async def try_room(self, count: int) -> None:
+        """Write `count` bytes of noise and forget them: a disk may have room for less than that.
+
+        Raises:
+            NotKept: an envelope of that length would not be kept either.
+        """
+        async with self._begin() as connection:
+            await _write_marker(connection, "cover", secrets.token_hex(count // 2))
+        await self.write_cover()
+
     async def checkpoint(self) -> bool:
         """Move the write-ahead log into the database and empty it.
 

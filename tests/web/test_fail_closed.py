@@ -20,6 +20,7 @@ from tests.web.test_service import MIB, processes_below
 
 # Mounts of the test's own, in which the relay runs; its folder "data" is a small disk.
 ALONE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+FILL = 'cat /dev/zero >"$D/filler" 2>"$D/said" || rm "$D/said"'
 SMALL_DISK = 'mount -t tmpfs -o size=24m,mode=700 none "$0" && exec "$@"'
 
 
@@ -30,15 +31,17 @@ class Ground:
     service: Service
     data: Path
 
-    def run(self, command: str) -> None:
+    def run(self, command: str) -> str:
         """Run a command of the shell among the relay's mounts, with its small disk in $D."""
         assert self.service.process is not None
         enter = ["nsenter", "--user", "--mount", "--preserve-credentials", "--target"]
-        subprocess.run(
+        return subprocess.run(
             [*enter, str(self.service.process.pid), "sh", "-euc", command],
             check=True,
             env={**os.environ, "D": str(self.data), "BOX": relay.scrub.box.__file__},
-        )
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
 
     @property
     def log(self) -> list[str]:
@@ -147,18 +150,31 @@ def test_a_full_disk_closes_the_form_with_the_first_photo_that_was_not_kept(
     ground = lay_ground(cover_write_s=3600)  # the next look is ten seconds away
     service = ground.service
     token, receipt = service.token(), service.send(dirty).receipt
-    ground.run('cat /dev/zero >"$D/filler" 2>"$D/said" || rm "$D/said"')
+    ground.run(FILL)
     refused = service.send(dirty, token=token, message="another")
     assert refused.status == 503
     assert "so we kept nothing" in refused.text
-    assert ground.is_closed()
     assert "closed: the queue can't be written" in ground.log[-2]
     assert "turned away: NotKept" in ground.log[-1]
+    assert ground.is_closed()
     ground.run('rm "$D/filler"')
     wait_until(ground.is_open)
     assert ground.log[-1] == "relay: open again"
     assert service.send(dirty, token=token, message="another").status == 200
     assert "destroyed" in service.post_receipt("withdraw", receipt).text
+
+
+def test_room_for_less_than_a_photo_opens_nothing(lay_ground: Layer, dirty: bytes) -> None:
+    ground = lay_ground(cover_write_s=1)
+    ground.run(f'{FILL}; truncate -s -64K "$D/filler"')
+    assert ground.service.send(dirty).status == 503
+    looks: set[str] = set()  # one comes with each cover write, for which there is room
+    wait_until(lambda: looks.add(ground.run('stat -c %y "$D/queue.sqlite"')) or len(looks) > 4)  # type: ignore[func-returns-value]
+    assert ground.is_closed()
+    assert "relay: open again" not in ground.log
+    ground.run('rm "$D/filler"')
+    wait_until(ground.is_open)
+    assert ground.service.send(dirty).status == 200
 
 
 def test_recipients_are_read_again_when_they_change(
