@@ -1,8 +1,11 @@
 """Photos that carry everything: made here, so that nobody's picture has to be kept."""
 
 import io
+import math
 import random
 import struct
+import subprocess
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -225,6 +228,37 @@ def box(name: bytes, content: bytes) -> bytes:
 
 def avif(image: Image.Image | None = None, **options: object) -> bytes:
     return encode(image or picture(320, 240), "AVIF", speed=10, max_threads=1, **options)
+
+
+def boxes_in(data: bytes, start: int, stop: int) -> dict[bytes, tuple[int, int]]:
+    """Where the content of each box starts and stops, by name."""
+    found = {}
+    while start < stop:
+        length = int.from_bytes(data[start : start + 4], "big")
+        found[data[start + 4 : start + 8]] = (start + 8, start + length)
+        start += length
+    return found
+
+
+def cropped_avif() -> bytes:
+    """White in its left half, which it asks to be shown; red in the right one, cut away."""
+    whole = avif(hidden("RGBA").convert("RGB"), quality=100)
+    meta = boxes_in(whole, 0, len(whole))[b"meta"]
+    iprp = boxes_in(whole, meta[0] + 4, meta[1])[b"iprp"]
+    parts = boxes_in(whole, *iprp)
+    (ipco, ipco_end), (ipma, ipma_end) = parts[b"ipco"], parts[b"ipma"]
+    left_half = box(b"clap", struct.pack("!8i", 160, 1, 240, 1, -80, 1, 0, 1))
+    number, at = 1, ipco
+    while at < ipco_end:
+        number, at = number + 1, at + int.from_bytes(whole[at : at + 4], "big")
+    links = bytearray(whole[ipma:ipma_end] + bytes([0x80 | number]))
+    links[10] += 1  # behind version, flags, how many items, the first item's number
+    properties = box(b"ipco", whole[ipco:ipco_end] + left_half) + box(b"ipma", bytes(links))
+    grown = len(properties) - (iprp[1] - iprp[0])
+    head = whole[meta[0] : iprp[0] - 8] + box(b"iprp", properties) + whole[iprp[1] : meta[1]]
+    cropped = whole[: meta[0] - 8] + box(b"meta", head) + whole[meta[1] :]
+    place = boxes_in(whole, 0, len(whole))[b"mdat"][0]
+    return cropped.replace(struct.pack("!I", place), struct.pack("!I", place + grown), 1)
 
 
 def hidden(mode: str) -> Image.Image:
@@ -718,9 +752,39 @@ def avif_giant() -> bytes:
     return whole[:at] + struct.pack("!II", 17000, 17000) + whole[at + 8 :]
 
 
+def arithmetic() -> bytes:
+    """Ten megapixels in 40 kB: a scan of 20 bytes that refines them all, again and again."""
+    cosines = [math.cos((2 * at + 1) * 7 * math.pi / 16) for at in range(8)]
+    rows = [bytes(round(128 + 110 * x * y) for x in cosines) * 500 for y in cosines]
+    ask = ["cjpeg", "-arithmetic", "-quality", "50", "-scans"]
+    with tempfile.NamedTemporaryFile("w") as script:
+        script.write("0: 0-0, 0, 0;\n0: 1-63, 0, 1;\n0: 1-63, 1, 0;\n")
+        script.flush()
+        picture_ = b"P5\n4000 2496\n255\n" + b"".join(rows) * 312
+        done = subprocess.run(
+            [*ask, script.name], input=picture_, stdout=subprocess.PIPE, check=True
+        )
+    last = done.stdout[done.stdout.rindex(b"\xff\xda") : -2]
+    return done.stdout[:-2] + last * 95 + b"\xff\xd9"
+
+
+def full_exif() -> bytes:
+    """As many entries as a directory can have; every pointer points to it."""
+    entries = struct.pack("<HHII", 0x8769, 4, 1, 8) + struct.pack("<HHII", 0x8825, 4, 1, 8)
+    entries += b"".join(struct.pack("<HHII", 0x9000 + at % 28_000, 4, 1, 8) for at in range(65_533))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", 65_535) + entries + struct.pack("<I", 8)
+
+
+def crowded_avif() -> bytes:
+    """A picture, then descriptions of 49,999 things each, that no decoder reads."""
+    things = box(b"iinf", bytes(6) + box(b"infe", b"") * 49_999)
+    return avif() + box(b"meta", bytes(4) + things * 4) * 14
+
+
 # What no decoder is given to read.
 HARMLESS = {
     *("exif", "exif directories", "xmp", "photoshop", "iCCP", "stray bytes"),
+    *("png exif", "webp exif", "raw profile texts", "avif boxes"),
     "markers that Pillow does not pass over",
 }
 BOMBS: dict[str, Callable[[], bytes]] = {
@@ -728,6 +792,15 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "just too large": lambda: giant(8001, 8000),
     "16 bit": lambda: giant(30000, 30000, 16, 6),
     "16 bit grey": lambda: giant(60000, 60000, 16, 0),
+    "rgba of 33 MP": lambda: giant(5750, 5740, 8, 6),
+    "arithmetic": arithmetic,
+    "png exif": lambda: png(before=chunk(b"eXIf", full_exif()) * 31),
+    "webp exif": lambda: webp(*[riff(b"EXIF", full_exif())] * 31, flags=8),
+    "raw profile texts": lambda: png(
+        before=chunk(b"tEXt", b"Raw profile type 8bim\0\n\n\n" + b"3842494d0404000000000000" * 5)
+        * 30_000
+    ),
+    "avif boxes": crowded_avif,
     "scans": lambda: scans(92),  # 10 that belong there: two too many
     "exif": lambda: inserted(segment(0xE1, b"Exif\0\0" + b"x" * 80) * 45_000),
     "exif directories": lambda: inserted(segment(0xE1, crowded_exif()) * 380),

@@ -34,7 +34,7 @@ from relay.scrub.wire import (
 )
 
 _CHUNK_BYTES = 1 << 18
-_LOOK_S = 5.0  # between two looks for children that are late
+_LOOK_S = 1.0  # between two looks for children that are late
 _WORKS, _ESCAPED = b"w", b"!"
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CPU_S = 10
-WALL_S = 30
+WALL_S = 22  # supervisor._JOB_S is longer: who waits there is answered once a child has gone
 ADDRESS_SPACE_BYTES = 1 << 30
 _MOST_THREADS = 256  # of all that run as nobody; the decoder of HEIC has one or two at a time
 JOB = 0  # the one descriptor of a child: its photo comes in and its answer goes out there
@@ -62,12 +62,12 @@ def forbid_dumps() -> None:
 
     Where the machine runs out of memory, the kernel is to take us first.
     """
+    with suppress(OSError):  # first: what can't be dumped has files in /proc that are root's
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def leave_namespaces(*, by_user: bool) -> bool:

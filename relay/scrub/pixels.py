@@ -24,6 +24,9 @@ from relay.scrub.containers import (
     find_parts,
     find_primaries,
     find_profile,
+    hide_exif,
+    is_arithmetic,
+    is_cropped,
     strip,
 )
 from relay.scrub.formats import Kind, kind_of
@@ -31,7 +34,8 @@ from relay.scrub.removed import find_removed
 from relay.scrub.wire import LONG_SIDE_PX, QUALITY, Code, Removed
 
 MAX_PIXELS, MAX_COSTLY_PIXELS = 64_000_000, 32_000_000
-_PNG_DEPTH_AT = 24
+_PNG_DEPTH_AT, _PNG_COLOUR_AT = 24, 25
+_PNG_WITH_ALPHA = (b"\4", b"\6")  # Source: PNG (W3C) table 11.1
 # A progressive photo has 10 scans, each a pass over all its pixels; a file of 244 kB can ask for
 # thousands and burn seconds of CPU.
 MAX_SCANS = 100
@@ -135,9 +139,11 @@ def _redraw(
     untrusted_photo: bytes, kind: Kind, max_bytes: int, quality: int, *, is_ours: bool
 ) -> Redrawn:
     parts = _find_parts(untrusted_photo, kind)
-    picture = OPENERS[kind](io.BytesIO(strip(untrusted_photo, kind, parts)))
+    picture, is_exif_damaged = _open(untrusted_photo, kind, parts)
     _check_size(picture.size, _most_pixels(untrusted_photo, kind, parts))
     removed = find_removed(untrusted_photo, kind, picture, parts)
+    if is_exif_damaged:
+        removed |= Removed.COMMENT
     profile = picture.info.get("icc_profile") or find_profile(untrusted_photo, kind, parts)
     space = colour.space_of(profile, primaries=find_primaries(untrusted_photo, kind, parts))
     if kind is Kind.JPEG:
@@ -158,12 +164,27 @@ def _redraw(
     )
 
 
+def _open(untrusted_photo: bytes, kind: Kind, parts: list[Part]) -> tuple[Image.Image, bool]:
+    """Let the decoder read the head of the file; say whether its EXIF had to be hidden for that."""
+    stripped = strip(untrusted_photo, kind, parts)
+    try:
+        return OPENERS[kind](io.BytesIO(stripped)), False
+    except Exception:
+        if kind is not Kind.AVIF:
+            raise
+    return OPENERS[kind](io.BytesIO(hide_exif(stripped, parts))), True
+
+
 def _find_parts(untrusted_photo: bytes, kind: Kind) -> list[Part]:
     """Return the parts of the file. Refuse what keeps a plug-in busy before it tells a size."""
     parts = find_parts(untrusted_photo, kind)
     scans = count_scans(parts) if kind is Kind.JPEG else 1
     if len(parts) == MOST_PARTS or scans > MAX_SCANS:
         raise TooComplexError
+    if kind is Kind.JPEG and is_arithmetic(parts):
+        raise TooComplexError
+    if kind is Kind.AVIF and is_cropped(untrusted_photo, parts):
+        raise TooComplexError  # what she cut away would come back
     if kind in {Kind.AVIF, Kind.HEIC}:
         for match in _SPATIAL_EXTENTS.finditer(untrusted_photo, 0, META_BYTES):
             _check_size(struct.unpack("!II", match[1]), MAX_PIXELS)
@@ -179,8 +200,16 @@ def _most_pixels(untrusted_photo: bytes, kind: Kind, parts: list[Part]) -> int:
     """Return how large this picture may be: some cost more than others, in time or in memory."""
     if kind is Kind.JPEG:
         return min(MAX_PIXELS, MAX_SCANNED_PIXELS // max(1, count_scans(parts)))
-    is_deep = kind is Kind.PNG and untrusted_photo[_PNG_DEPTH_AT : _PNG_DEPTH_AT + 1] == b"\x10"
-    return MAX_COSTLY_PIXELS if is_deep or kind in {Kind.WEBP, Kind.AVIF} else MAX_PIXELS
+    if kind is Kind.PNG and not _is_costly_png(untrusted_photo, parts):
+        return MAX_PIXELS
+    return MAX_PIXELS if kind is Kind.HEIC else MAX_COSTLY_PIXELS
+
+
+def _is_costly_png(untrusted_png: bytes, parts: list[Part]) -> bool:
+    """Whether it has 16 bits, or an alpha: each pixel then takes up to 12 bytes on its way."""
+    is_deep = untrusted_png.startswith(b"\x10", _PNG_DEPTH_AT)
+    has_alpha = untrusted_png.startswith(_PNG_WITH_ALPHA, _PNG_COLOUR_AT)
+    return is_deep or has_alpha or any(part.name == b"tRNS" for part in parts)
 
 
 def _find_orientation(

@@ -25,7 +25,9 @@ _NAMELESS = {b"%c" % at for at in (*range(0xE0, 0xF0), 0xFE)}
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12
 _COMMON_DENSITIES = {b"\0\0\1\0\1", b"\1\0\x48\0\x48", b"\1\0\x60\0\x60"}
 _XMP, _EXTENDED_XMP = b"http://ns.adobe.com/xap/", b"http://ns.adobe.com/xmp/extension/\0"
-_MOST_LOOKS = 16  # at segments of one marker: what is in the seventeenth was in one before
+# At segments or chunks of one name: what is in the next was in one before. Segments are short,
+# texts are bounded together, and of the others a file has one.
+_MOST_LOOKS, _MOST_TEXTS, _MOST_BLOCKS = 16, 256, 2
 _EXTENDED_XMP_HEAD_BYTES = len(_EXTENDED_XMP) + 40  # a digest, a length, an offset
 _CHUNKS = {
     b"iCCP": Removed.COLOUR_PROFILE,
@@ -52,6 +54,7 @@ _RIFF_CHUNKS = {
     b"C2PA": Removed.CONTENT_CREDENTIALS,
     **dict.fromkeys((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"), Removed.NOTHING),
 }
+_RIFF_BLOCKS = {b"EXIF": blocks.in_exif, b"XMP ": blocks.in_xmp}
 _BOXES = {
     b"moov": Removed.SECOND_PICTURE,
     b"mpvd": Removed.VIDEO,
@@ -155,11 +158,15 @@ def _in_app0(body: bytes) -> Removed:
 
 def _in_png(untrusted_png: bytes, chunks: list[Part]) -> Removed:
     found, texts = Removed.NOTHING, _Texts()
+    looked: Counter[bytes] = Counter()
     for name, start, stop in chunks:
+        looked[name] += 1
         if name in {b"tEXt", b"zTXt", b"iTXt"}:
-            found |= _in_text(name, untrusted_png[start:stop], texts)
+            if looked[name] <= _MOST_TEXTS:
+                found |= _in_text(name, untrusted_png[start:stop], texts)
         elif name == b"eXIf":
-            found |= blocks.in_exif(untrusted_png[start:stop])
+            if looked[name] <= _MOST_BLOCKS:
+                found |= blocks.in_exif(untrusted_png[start:stop])
         else:
             found |= _CHUNKS.get(name, Removed.COMMENT)
     return found | _in_trailer(untrusted_png, chunks[-1].stop + 4) if chunks else found
@@ -222,13 +229,14 @@ class _Texts:
 
 def _in_webp(untrusted_webp: bytes, chunks: list[Part]) -> Removed:
     found = Removed.NOTHING
+    looked: Counter[bytes] = Counter()
     for name, start, stop in chunks:
-        if name == b"EXIF":
-            found |= blocks.in_exif(untrusted_webp[start:stop])
-        elif name == b"XMP ":
-            found |= blocks.in_xmp(untrusted_webp[start:stop])
-        else:
+        looked[name] += 1
+        find = _RIFF_BLOCKS.get(name)
+        if find is None:
             found |= _RIFF_CHUNKS.get(name, Removed.COMMENT)
+        elif looked[name] <= _MOST_BLOCKS:
+            found |= find(untrusted_webp[start:stop])
     if sum(chunk.name == b"ANMF" for chunk in chunks) > 1:
         found |= Removed.SECOND_PICTURE
     return found | _in_trailer(untrusted_webp, 8 + int.from_bytes(untrusted_webp[4:8], "little"))
@@ -239,8 +247,12 @@ def _in_webp(untrusted_webp: bytes, chunks: list[Part]) -> Removed:
 
 def _in_boxes(untrusted_photo: bytes, boxes: list[Part]) -> Removed:
     found = Removed.NOTHING
+    has_items = False
     for name, start, stop in boxes:
-        if name == b"meta":
+        if name == b"meta" and has_items:
+            found |= Removed.SECOND_PICTURE
+        elif name == b"meta":
+            has_items = True
             found |= _in_items(untrusted_photo, find_boxes(untrusted_photo, start + 4, stop))
         elif name == b"uuid" and untrusted_photo.startswith(_C2PA_UUID, start):
             found |= Removed.CONTENT_CREDENTIALS
@@ -252,7 +264,12 @@ def _in_boxes(untrusted_photo: bytes, boxes: list[Part]) -> Removed:
 def _in_items(untrusted_photo: bytes, boxes: list[Part]) -> Removed:
     """Count pictures that neither another one is made of nor lend it their alpha."""
     found, pictures, parts = Removed.NOTHING, 0, 0
+    seen: set[bytes] = set()
     for name, start, stop in boxes:
+        if name in seen:
+            continue  # a second list is none that a decoder reads
+        if name in {b"iinf", b"iref"}:
+            seen.add(name)
         if name == b"iinf":
             for item in find_boxes(untrusted_photo, start + 6, stop):
                 pictures += untrusted_photo[item.start + 8 : item.start + 12] in _PICTURE_ITEMS

@@ -41,7 +41,7 @@ from relay.scrub.wire import (
 )
 
 _PROGRAM = ("-m", "relay.scrub.box")
-_START_S = 15  # less than a job: a start is not cut short by the job that it is for
+_START_S = 15
 _FIRST_PAUSE_S = 1.0  # after a start that failed; each further one doubles it, up to a minute
 _MOST_DOUBLINGS = 6
 _MOST_FAILURES = 3  # starts in a row that fail; then the box counts as broken
@@ -53,7 +53,10 @@ _MALLOC = (
     "glibc.malloc.trim_threshold=1073741824:glibc.malloc.top_pad=33554432"
 )
 _HEIC_MALLOC = "glibc.malloc.arena_max=1"  # its threads would reserve the whole address space
-_JOB_S = 25  # the box's own wall clock is 30 s: whoever waits here is answered first
+# The box ends a child by itself before that: then nothing of a photo is left when its sender is
+# answered, and the next has the turn alone.
+_JOB_S = 25
+_MOST_AT_ONCE = 2  # each may take 1 GiB; deploy/systemd gives us three, and uploads take the rest
 _NO_START = "The box does not start."
 _REFUSALS = {
     Code.UNSUPPORTED: PhotoUnsupported,
@@ -89,7 +92,7 @@ class Scrubber:
         """
         self._max_jpeg_bytes = max_jpeg_bytes
         self.layers = ALL_LAYERS  # the walls that stand, once it has started
-        self._turns = Turns(os.cpu_count() or 1)
+        self._turns = Turns(min(_MOST_AT_ONCE, os.cpu_count() or 1))
         self._box = _BoxProcess(accepted=accepted)
         self._heic_box = _BoxProcess(accepted=accepted, is_heic=True) if heic else None
 
@@ -158,12 +161,15 @@ class Scrubber:
         async with self._turn(lane):
             if not is_wanted():
                 raise Busy
+            box = self._choose_box(untrusted_photo)
             try:
-                async with asyncio.timeout(_JOB_S):
-                    untrusted_answer, untrusted_jpeg = await self._run(
-                        untrusted_photo, quality, is_ours=is_ours
-                    )
-            except (OSError, EOFError, TimeoutError):
+                untrusted_answer, untrusted_jpeg = await self._run(
+                    box, untrusted_photo, quality, is_ours=is_ours
+                )
+            except TimeoutError:  # it would have ended a child itself: it hangs as a whole
+                await box.end()
+                raise ScrubFailed from None
+            except (OSError, EOFError):
                 raise ScrubFailed from None
         return _believe(untrusted_answer, untrusted_jpeg, highest_quality=quality)
 
@@ -177,22 +183,28 @@ class Scrubber:
             yield
 
     async def _run(
-        self, untrusted_photo: bytes | bytearray, quality: int, *, is_ours: bool
+        self,
+        box: "_BoxProcess",
+        untrusted_photo: bytes | bytearray,
+        quality: int,
+        *,
+        is_ours: bool,
     ) -> tuple[tuple[int, ...], bytes]:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             with theirs:
-                await self._choose_box(untrusted_photo).hand_over(theirs)
+                await box.hand_over(theirs)
             header = REQUEST.pack(self._max_jpeg_bytes, quality, is_ours, len(untrusted_photo))
-            await loop.sock_sendall(ours, header)
-            await loop.sock_sendall(ours, untrusted_photo)
-            untrusted_answer = ANSWER.unpack(await _receive(loop, ours, ANSWER.size))
-            *_, untrusted_length = untrusted_answer
-            if untrusted_length > self._max_jpeg_bytes:
-                raise ScrubFailed
-            return untrusted_answer, await _receive(loop, ours, untrusted_length)
+            async with asyncio.timeout(_JOB_S):
+                await loop.sock_sendall(ours, header)
+                await loop.sock_sendall(ours, untrusted_photo)
+                untrusted_answer = ANSWER.unpack(await _receive(loop, ours, ANSWER.size))
+                *_, untrusted_length = untrusted_answer
+                if untrusted_length > self._max_jpeg_bytes:
+                    raise ScrubFailed
+                return untrusted_answer, await _receive(loop, ours, untrusted_length)
 
     def _choose_box(self, untrusted_photo: bytes | bytearray) -> "_BoxProcess":
         if kind_of(untrusted_photo) is Kind.HEIC and self._heic_box is not None:
@@ -219,6 +231,11 @@ class _BoxProcess:
         if self._control is None:
             raise ScrubFailed
         socket.send_fds(self._control, [JOB], [job.fileno()])
+
+    async def end(self) -> None:
+        """End the box, so that it is started again."""
+        async with self._starting:
+            await self.stop()
 
     async def revive(self) -> None:
         """Start the box again where it has died.

@@ -1,9 +1,11 @@
 """The box outlives what is done to it, and its owner believes nothing that it says."""
 
 import asyncio
+import inspect
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from relay.errors import BoxBroken, ConfigInvalid, PhotoDamaged, PhotoUnsupported, ScrubFailed
-from relay.scrub import supervisor
+from relay.scrub import box, confine, supervisor
 from relay.scrub.supervisor import Scrubber, accept
 from relay.scrub.wire import ALL_LAYERS, Layer
 from tests import photos
@@ -88,6 +90,44 @@ def filtered_child(box: int) -> Path:
     return Path(f"/proc/{tree(box)[2]}")
 
 
+async def test_who_waits_for_a_hung_decoder_is_answered_when_it_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the photo would stay in memory behind the answer, and the turn be given away twice."""
+    assert confine.WALL_S + box._LOOK_S < supervisor._JOB_S  # noqa: SLF001 - what holds it
+    code = (
+        "from relay.scrub import box, confine; confine.WALL_S = 1; redraw = box.redraw\n"
+        "def hang(photo, **options):\n"
+        "    while photo == b'hang': pass\n"
+        "    return redraw(photo, **options)\n"
+        "box.redraw = hang; box.main()"
+    )
+    monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", code))
+    async with Scrubber(max_jpeg_bytes=BUDGET) as scrubber:
+        process = scrubber._box.process  # noqa: SLF001 - the process is what is tested
+        assert process is not None
+        with pytest.raises(ScrubFailed):
+            await scrubber.scrub(b"hang")
+        wait_until(lambda: len(tree(process.pid)) == 2, seconds=0.5)
+        assert scrubber._box.process is process, "the box itself went on"  # noqa: SLF001
+
+
+async def test_a_box_that_hangs_as_a_whole_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "_JOB_S", 1)
+    async with Scrubber(max_jpeg_bytes=BUDGET) as scrubber:
+        process = scrubber._box.process  # noqa: SLF001 - the process is what is tested
+        assert process is not None
+        for pid in tree(process.pid):
+            os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(ScrubFailed):
+            await scrubber.scrub(photos.dirty_jpeg())
+        assert process.poll() is not None, "and nothing of hers is left in it"
+        monkeypatch.setattr(supervisor, "_JOB_S", 20)
+        assert (await scrubber.scrub(photos.dirty_jpeg())).jpeg
+
+
 async def test_a_child_that_sleeps_through_its_alarm_is_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -116,13 +156,15 @@ async def test_a_start_that_is_cut_short_leaves_no_box_behind(
         assert process is not None
         slow = f"import time; time.sleep(3); {without('seccomp')}"
         monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", slow))
-        monkeypatch.setattr(supervisor, "_JOB_S", 0.5)
         process.kill()
         process.wait()
-        with pytest.raises(ScrubFailed):
-            await scrubber.scrub(photos.dirty_jpeg())
+        waiting = asyncio.create_task(scrubber.scrub(photos.dirty_jpeg()))
+        while scrubber._box.process in {None, process}:  # noqa: ASYNC110, SLF001 - the same
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
         assert scrubber._box.process is None  # noqa: SLF001 - the same
-        monkeypatch.setattr(supervisor, "_JOB_S", 20)
         with pytest.raises(ScrubFailed):
             await scrubber.scrub(photos.dirty_jpeg())
 
@@ -267,6 +309,19 @@ async def test_a_libheif_known_to_be_vulnerable_is_not_started(
 
 
 # -- anywhere -------------------------------------------------------------------------------------
+
+
+def test_where_memory_runs_out_the_kernel_is_told_to_take_the_box_first() -> None:
+    """As nobody: root may write to any file in /proc, so it would prove nothing."""
+    program = f"{inspect.getsource(confine)}\nforbid_dumps()\n"
+    program += "print(os.getuid(), open('/proc/self/oom_score_adj').read())"
+    command = ["/usr/bin/python3", "-c", program]
+    if os.getuid() == 0:
+        command = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [done.stdout.split()[0], "1000"], done.stderr
+    assert done.stdout.split()[0] != "0"
+
 
 UNPRIVILEGED = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
 

@@ -32,6 +32,9 @@ def report(untrusted: bytes) -> Removed:
         (0xA420, Removed.SERIAL_NUMBER),
         (0x010E, Removed.COMMENT),
         (0x000B, Removed.EDIT_HISTORY),
+        (0x9011, Removed.TIME),
+        (0x014A, Removed.THUMBNAIL),
+        (0xFEED, Removed.COMMENT),
         (0x0112, Removed.NOTHING),
     ],
 )
@@ -52,6 +55,9 @@ def test_a_position_is_one_only_where_there_is_more_than_a_version() -> None:
     ("xmp", "word"),
     [
         (b'exif:GPSLatitude="1"', Removed.POSITION),
+        ('exif:GPSLatitude="1"'.encode("utf-16-le"), Removed.POSITION),
+        (b'photoshop:Country="1"', Removed.POSITION),
+        (b"<Iptc4xmpExt:LocationShown>", Removed.POSITION),
         (b'xmp:CreateDate="1"', Removed.TIME),
         (b'tiff:Model="1"', Removed.DEVICE),
         (b'aux:SerialNumber="1"', Removed.SERIAL_NUMBER),
