@@ -23,6 +23,10 @@ from relay.web.connection import MAX_CONNECTIONS
 from tests import photos
 from tests.conftest import Service, Starter, configure, multipart, relay, wait_until
 
+BODY_STEP = 4096
+STARTS = "execve,clone,?fork,?vfork,clone3"
+OPENS = "openat,?open,?creat,memfd_create,?mkdir"
+WRITES = "write,writev,pwrite64,pwritev,sendfile,splice,copy_file_range"
 MIB = 1 << 20
 
 
@@ -107,8 +111,11 @@ def test_no_byte_of_a_body_reaches_a_file(start_service: Starter, tmp_path: Path
         "strace",
         "-D",
         "-f",
+        "-y",  # a descriptor with its file
+        "-s",
+        str(9 * BODY_STEP),
         "-e",
-        "trace=execve,clone,?fork,?vfork,clone3,openat,?open,?creat,memfd_create,?mkdir",
+        f"trace={STARTS},{OPENS},{WRITES}",
         "-o",
         str(trace),
     ]
@@ -116,9 +123,13 @@ def test_no_byte_of_a_body_reaches_a_file(start_service: Starter, tmp_path: Path
     assert service.process is not None
     box = processes_below(service.process.pid)
     before = len(trace.read_text().splitlines())
-    service.send(photos.dirty_jpeg() + os.urandom(6 * MIB), message="CANARYMESSAGE")
+    body = photos.dirty_jpeg() + (b"CANARYBODY" + os.urandom(BODY_STEP - 10)) * 1500
+    service.send(body, message="CANARYMESSAGE")
     service.stop()
     assert "relay.toml" in trace.read_text(), "the trace can be read"
+    written = [line for line in trace.read_text().splitlines() if re.search(r"\(\d+</", line)]
+    assert any("queue.sqlite-wal>" in line for line in written)
+    assert not [line[:200] for line in written if "CANARY" in line]
     starts = re.findall(
         rf"^{service.process.pid} +execve\(.* = 0$", trace.read_text(), re.MULTILINE
     )
