@@ -56,7 +56,7 @@ class PhotoDamaged(SubmissionRefused):
 
 
 class PhotoTooComplex(SubmissionRefused):
-    message = "This picture is too large to be opened safely."
+    message = "This picture is too large, or too unusual, to be opened safely."
     hint = "Take a screenshot of the photo and send the screenshot."
     http_status = 413
 

@@ -112,7 +112,7 @@ SAMPLE = b""
 
 
 def odd_redraw(untrusted_photo: bytes, **options: Any) -> Redrawn:
-    odd = ODD.get(untrusted_photo[:32].decode("ascii", "replace"))
+    odd = ODD.get(untrusted_photo[:32].rstrip(b"\0").decode("ascii", "replace"))
     if odd is not None:
         return odd()
     return redraw(untrusted_photo, **options)

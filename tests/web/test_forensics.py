@@ -42,6 +42,12 @@ REMEMBERING = (
     "memory.is_freed_overwritten = lambda: True; "
     "from relay.cli import main; sys.exit(main(sys.argv[2:]))"
 )
+# The relay with a box whose decoder does what a photo begins with.
+ODD_BOX = Path(__file__).parent.parent / "scrub/odd_box.py"
+ODD = (
+    f"import sys; from relay.scrub import supervisor; supervisor._PROGRAM = ({str(ODD_BOX)!r},); "
+    "from relay.cli import main; sys.exit(main(sys.argv[2:]))"
+)
 TEMPORARY = {Path(name) for name in ("/tmp", "/var/tmp", "/dev/shm", tempfile.gettempdir())}  # noqa: S108 - looked into
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the relay's memory")
@@ -472,6 +478,21 @@ def test_what_the_box_died_of_is_forgotten(service: Service, new_sender: NewSend
     sending.join()
     assert family(service_pid)
     sender.assert_forgotten()
+
+
+@pytest.mark.parametrize("oddity", ["hang", "crash", "eat", "leave", "escape", "babble"])
+def test_what_a_decoder_did_not_survive_is_forgotten_and_she_reads_what_to_do(
+    start_service: Starter, new_sender: NewSender, oddity: str
+) -> None:
+    service = start_service(wrapper=[sys.executable, "-c", ODD])
+    sender = new_sender(service)
+    sender.photo = oddity.encode().ljust(32, b"\0") + sender.photo
+    answer = sender.send()
+    assert answer.status == 500
+    assert "We could not clean this photo, so we kept nothing of it." in answer.text
+    assert sender.message.strip() in answer.text, "the page keeps her words"
+    sender.assert_forgotten()
+    assert service.send(photos.dirty_jpeg()).status == 200
 
 
 def test_many_are_forgotten_one_after_the_other_and_at_once(
