@@ -143,6 +143,15 @@ def test_the_exit_codes_are_documented() -> None:
     assert documented == {0, 1, 2, 3, 10, 11, 12, 13, 14, 130}
 
 
+def test_no_file_on_the_machine_is_named_for_a_colleague() -> None:
+    ours = {"laptop-1", "laptop-2", "nobody", "*"}
+    for name in ("docs/operator.md", "docs/install-transcript.md", "deploy/install"):
+        text = (ROOT / name).read_text()
+        assert set(re.findall(r"([\w*-]+)\.auth\b", text)) <= ours
+        assert "never a name" in text, name
+    assert "| `desk/authorized_clients/` " in (ROOT / "docs/seizure.md").read_text()
+
+
 def test_every_decision_and_document_is_linked_from_somewhere() -> None:
     for path in (ROOT / "docs").glob("*.md"):
         assert f"docs/{path.name}" in README
