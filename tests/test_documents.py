@@ -11,6 +11,7 @@ import pytest
 
 from relay import cli, errors
 from relay.config import ServerConfig
+from relay.scrub import confine
 from tests import photos
 from tests.conftest import RELAY, ROOT, SHARED, Service
 from tests.promises import read_promises
@@ -89,6 +90,18 @@ def test_the_threat_model_names_tests_that_exist() -> None:
     text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 40
     assert named <= set(re.findall(r"def (test_\w+)", text))
+
+
+def test_the_count_of_system_calls_is_the_filters() -> None:
+    counts = [
+        len(confine.allowed_calls(machine, threads=threads))
+        for threads in (False, True)
+        for machine in confine._MACHINES.values()  # noqa: SLF001 - the lists are what is counted
+    ]
+    assert counts[::2] == counts[1::2]
+    alone, with_threads = counts[::2]
+    assert f"{alone} system calls and no other; where HEIC is opened, {with_threads} |" in SECURITY
+    assert f" {alone} system calls, " in (ROOT / "docs/threat-model.md").read_text()
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

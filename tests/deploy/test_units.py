@@ -69,7 +69,80 @@ def test_a_unit_has_next_to_nothing_in_its_reach(units: Path, name: str) -> None
     assert exposure(units / name) <= MOST_EXPOSURE
 
 
+def settings(path: Path) -> dict[str, list[str]]:
+    """Every setting of a unit, a drop-in or a journal, with each of its values in turn."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+# Each stands there once: a later line would undo it.
+BOTH_UNITS = {
+    "MemorySwapMax": "0",
+    "LimitCORE": "0",
+    "NoExecPaths": "/",
+    "LogNamespace": "poster-relay",
+    "StandardOutput": "journal",
+    "StandardError": "journal",
+    "UMask": "0077",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateDevices": "yes",
+    "PrivateUsers": "yes",
+    "ProtectProc": "invisible",
+    "NoNewPrivileges": "yes",
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "MemoryDenyWriteExecute": "yes",
+    "KeyringMode": "private",
+    "RemoveIPC": "yes",
+}
+RELAY_ALONE = {
+    "User": "poster-relay",
+    "ExecPaths": "/usr/bin /usr/lib -/usr/lib64 /opt/poster-relay",
+    "PrivateNetwork": "yes",
+    "RestrictAddressFamilies": "AF_UNIX",
+    "IPAddressDeny": "any",
+}
+TOR_ALONE = {"User": "poster-relay-tor", "ExecPaths": "/usr/bin/tor /usr/lib -/usr/lib64"}
+JOURNAL = {
+    "Storage": "volatile",
+    "MaxRetentionSec": "1day",
+    "ForwardToSyslog": "no",
+    "ForwardToKMsg": "no",
+    "ForwardToConsole": "no",
+    "ForwardToWall": "no",
+}
+THE_NETWORK = {
+    "PrivateNetwork": ["no"],
+    "RestrictAddressFamilies": ["AF_INET AF_INET6"],
+    "IPAddressDeny": [""],
+    "SocketBindDeny": ["any"],
+    "SocketBindAllow": ["tcp:443", "tcp:8443"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("poster-relay.service", BOTH_UNITS | RELAY_ALONE),
+        ("poster-relay-tor.service", BOTH_UNITS | TOR_ALONE),
+        ("journald@poster-relay.conf", JOURNAL),
+    ],
+)
+def test_memory_and_log_stay_off_the_disk_and_nothing_written_can_be_run(
+    name: str, expected: dict[str, str]
+) -> None:
+    found = settings(DEPLOY / "systemd" / name)
+    assert {key: found.get(key) for key in expected} == {
+        key: [value] for key, value in expected.items()
+    }
+
+
 def test_the_open_network_adds_nothing_but_the_network(units: Path) -> None:
+    assert settings(DEPLOY / "systemd/clearnet.conf") == THE_NETWORK
     folder = units / "poster-relay.service.d"
     folder.mkdir()
     shutil.copy(DEPLOY / "systemd/clearnet.conf", folder)

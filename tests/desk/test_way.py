@@ -1,6 +1,8 @@
 """The desk's way to an onion, where no tor helps: every dead end is named."""
 
+import re
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +10,39 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Result, free_port, relay
+from tests.conftest import RELAY, Result, free_port, relay
 from tests.tor.network import made_up_onion
 
 
 def pull(campaign: Path, *, to: str, proxy: str | None) -> Result:
     """What pull says with these two lines in desk.toml."""
+    config = write_way(campaign, to=to, proxy=proxy)
+    return relay("desk", "--config", config, "pull", "--to", "sealed", cwd=campaign.parent)
+
+
+def pull_traced(campaign: Path, *, to: str, proxy: str | None) -> tuple[str, list[str], list[str]]:
+    """The same; and what it did to look up a name, and what it connected to."""
+    config = write_way(campaign, to=to, proxy=proxy)
+    trace = campaign.parent / "trace"
+    done = subprocess.run(
+        [
+            *("strace", "-f", "-e", "trace=openat,connect,sendto,sendmmsg", "-o", trace),
+            *(RELAY, "desk", "--config", config, "pull", "--to", "sealed"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=campaign.parent,
+        check=False,
+    )
+    lines = trace.read_text().splitlines()
+    assert any(str(config) in line for line in lines), "it follows the desk"
+    asked = [
+        line for line in lines if re.search(r'/etc/(hosts|resolv\.conf)"|/nscd/|/resolve/', line)
+    ]
+    return done.stderr, asked, [line for line in lines if "AF_INET" in line]
+
+
+def write_way(campaign: Path, *, to: str, proxy: str | None) -> Path:
     lines = (campaign / "desk.toml").read_text().splitlines()
     lines = [line for line in lines if not line.startswith("relay = ")]
     lines.append(f'relay = "{to}"')
@@ -21,7 +50,7 @@ def pull(campaign: Path, *, to: str, proxy: str | None) -> Result:
         lines.append(f'proxy = "{proxy}"')
     config = campaign / "desk.toml"
     config.write_text("\n".join(lines) + "\n")
-    return relay("desk", "--config", config, "pull", "--to", "sealed", cwd=campaign.parent)
+    return config
 
 
 @contextmanager
@@ -67,9 +96,22 @@ def test_what_is_no_socks_port_is_named_and_learns_no_onion(campaign: Path, answ
 
 
 def test_an_onion_is_never_looked_up_without_tor(campaign: Path) -> None:
-    pulled = pull(campaign, to=f"http://{made_up_onion()}", proxy=None)
-    assert pulled.code != 0
-    assert "An onion needs tor" in pulled.err
+    onion = f"http://{made_up_onion()}"
+    said, asked, connected = pull_traced(campaign, to=onion, proxy=None)
+    assert "An onion needs tor" in said
+    assert (asked, connected) == ([], [])
+    with listening(b"\x05\xff") as (port, _):
+        proxy = f"socks5h://127.0.0.1:{port}"
+        said, asked, connected = pull_traced(campaign, to=onion, proxy=proxy)
+    assert "not tor's SOCKS port" in said
+    assert asked == []
+    assert connected
+    assert all(f"htons({port})" in line for line in connected)
+
+
+def test_the_trace_sees_a_name_that_is_looked_up(campaign: Path) -> None:
+    _, asked, _ = pull_traced(campaign, to=f"http://localhost:{free_port()}", proxy=None)
+    assert asked
 
 
 @pytest.mark.parametrize("to", ["http://127.0.0.1:8080", "http://relay.example.org", "https://{}"])

@@ -20,6 +20,7 @@ from relay.errors import (
     ScrubFailed,
 )
 from relay.scrub import supervisor
+from relay.scrub.canonical import SIZES
 from relay.scrub.supervisor import ScrubbedPhoto, Scrubber
 from relay.scrub.wire import ALL_LAYERS
 from tests import photos
@@ -84,6 +85,18 @@ async def test_the_long_side_is_at_most_1600_px(scrubber: Scrubber) -> None:
     }.items():
         scrubbed = await scrubber.scrub(photos.encode(photos.picture(*size)))
         assert (scrubbed.width_px, scrubbed.height_px) == expected
+
+
+async def test_whatever_its_size_was_it_leaves_in_one_of_45(scrubber: Scrubber) -> None:
+    assert len(SIZES) == 45
+    rng = random.Random(6)
+    came = [(int(1.3 ** rng.uniform(0, 32)), int(1.3 ** rng.uniform(0, 32))) for _ in range(30)]
+    left = set()
+    for size in came:
+        scrubbed = await scrubber.scrub(photos.encode(photos.picture(*size)))
+        left.add(Image.open(io.BytesIO(scrubbed.jpeg)).size)
+    assert left <= SIZES
+    assert len(left) > 10
 
 
 async def test_a_large_photo_of_a_phone_is_taken(scrubber: Scrubber) -> None:

@@ -58,7 +58,10 @@ def test_a_recipients_file_that_is_not_sound_is_refused_by_name(
     assert HYBRID.encode_secret() not in caught.value.message
 
 
-def test_classic_and_hybrid_are_never_mixed(tmp_path: Path) -> None:
+def test_classic_needs_the_campaigns_word_and_is_never_mixed_with_hybrid(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="quantum"):
+        load(tmp_path / "r", CLASSIC)
+    assert load(tmp_path / "r", CLASSIC, allow_classic=True) == 1
     with pytest.raises(ConfigInvalid, match="undoes"):
         load(tmp_path / "r", f"{GOOD}\n{CLASSIC}", allow_classic=True)
 

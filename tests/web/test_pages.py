@@ -1,9 +1,13 @@
+import asyncio
+import datetime as dt
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
 from relay.queue.states import Reason, State
+from relay.queue.store import SealedQueue
 from relay.receipt import _check_digit
 from relay.scrub.wire import Removed
 from relay.web.pages import REASONS, REMOVALS, SENTENCES
@@ -320,17 +324,28 @@ def test_status_and_withdrawal(service: Service, dirty: bytes) -> None:
 def test_unknown_withdrawn_and_expired_receipts_get_the_same_bytes(
     service: Service, dirty: bytes
 ) -> None:
-    receipt = service.send(dirty).receipt
-    service.post_receipt("withdraw", receipt)
+    receipts = [service.send(dirty).receipt for _ in range(3)]
+    service.post_receipt("withdraw", receipts[0])
+    service.stop()
+    assert asyncio.run(expire(service.folder / "queue.sqlite")) == 2
+    service.start()
     for page in ("receipt", "withdraw"):
-        withdrawn = service.post_receipt(page, receipt)
         unknown = service.post_receipt(page, UNKNOWN)
-        assert (withdrawn.status, withdrawn.body) == (unknown.status, unknown.body)
-        assert withdrawn.headers == unknown.headers
         assert "token" not in unknown.text
         assert "nonce" not in unknown.text
+        for receipt in receipts:
+            gone = service.post_receipt(page, receipt)
+            assert (gone.status, gone.body) == (unknown.status, unknown.body)
+            assert gone.headers == unknown.headers
         again = service.post_receipt(page, UNKNOWN)
         assert again.body == unknown.body, "no fresh value"
+
+
+async def expire(database: Path) -> int:
+    """Let the time of everything held run out; how much it was."""
+    later = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=31)
+    async with SealedQueue.open(database, max_queued=10) as queue:
+        return (await queue.turn_day(today=later, retain_days=30, lease_days=3)).expired
 
 
 def test_a_mistyped_receipt_is_said_to_be_mistyped(shared_service: Service) -> None:
