@@ -23,7 +23,7 @@ import pytest
 
 from relay.cli.campaign import make_campaign
 from tests import photos
-from tests.promises import Keeper, is_excused
+from tests.promises import Keeper, find_excuse, is_strict
 
 ROOT = Path(__file__).parent.parent
 RELAY = str(Path(sys.executable).with_name("relay"))
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # noqa: ANN201, ARG001
     report = yield
-    if report.skipped and os.environ.get("RELAY_TEST_NO_SKIP") and not is_excused(report, ROOT):
+    if report.skipped and is_strict() and not find_excuse(report, ROOT):
         report.outcome = "failed"
     return report
 

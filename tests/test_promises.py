@@ -161,6 +161,40 @@ def test_samples_that_are_not_here_are_an_excuse_and_here_they_are_none(
     code, said = run(suite)
     assert code == is_here
     assert ("test_two was skipped" in said) == is_here
+    assert ("test_two needs ../shared" in said) == (not is_here)
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_what_needs_root_is_named_where_nobody_is_and_is_no_excuse_in_ci(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, *, is_strict: bool
+) -> None:
+    monkeypatch.setenv("RELAY_TEST_NO_SKIP", "1" if is_strict else "")
+    keeper = suite / "keeper.py"
+    keeper.write_text(keeper.read_text().replace("os.geteuid()", "1000"))
+    change(suite, "def test_two(n):", "def test_two(n):\n    pytest.skip('only root may')")
+    code, said = run(suite, "-q")
+    assert code == is_strict
+    assert '"Nobody is named": tests/test_it.py::test_two needs root\n' in said
+    assert ("not proved here" in said) == (not is_strict)
+    assert "Nothing is kept" not in said
+
+
+def test_what_this_machine_can_prove_in_part_is_proved(suite: Path) -> None:
+    change(suite, "def test_two(n):", "def test_two(n):\n    if n == 1: pytest.skip('../shared')")
+    code, said = run(suite)
+    assert code == 0
+    assert "not proved here" not in said
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_numbers_of_another_machine_are_an_excuse_there(suite: Path, *, is_here: bool) -> None:
+    keeper = suite / "keeper.py"
+    machine = '"x86_64"' if is_here else '"riscv64"'
+    keeper.write_text(keeper.read_text().replace("os.uname().machine", machine))
+    change(suite, "def test_two(n):", "def test_two(n):\n    pytest.skip('only x86-64')")
+    code, said = run(suite)
+    assert code == is_here
+    assert ("test_two needs x86-64" in said) == (not is_here)
 
 
 @pytest.mark.parametrize(
