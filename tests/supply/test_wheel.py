@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,25 @@ def test_two_who_build_have_the_same_wheel_and_would_not_without_care(
             sums.add(sum_of(one))
     assert len(ours) == 1
     assert len(plain) == 2
+
+
+def test_installer_and_desk_bundle_build_that_very_wheel(built: Path, tmp_path: Path) -> None:
+    source = copy_source(tmp_path / "source", seconds=10**9)
+    script = f'. deploy/common; make_wheel "{sys.executable}" "$1" "$2"'
+    subprocess.run(
+        ["sh", "-euc", script, "sh", source, tmp_path],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1790000000"},
+        check=True,
+    )
+    (one,) = tmp_path.glob("*.whl")
+    assert one.name == built.name
+    assert sum_of(one) == sum_of(built)
+    for name in ("common", "desk-bundle"):
+        text = (ROOT / "deploy" / name).read_text()
+        assert len(re.findall(r"make_wheel [\"$.]", text)) == 1, name
+        assert not re.search(r"\bpip wheel|git log", text), name
+    assert '--mtime="@$epoch"' in (ROOT / "deploy/desk-bundle").read_text()
 
 
 def rewrite(built: Path, folder: Path, changes: dict[str, bytes | None], year: int = 1980) -> Path:
