@@ -1,4 +1,4 @@
-"""`relay init`, `serve`, `demo`, `purge`: the operator's commands.
+"""`relay init`, `serve`, `demo`, `check`, `purge`: the operator's commands.
 
 The server's packages are imported where a command runs, so that a desk does without them.
 """
