@@ -1,21 +1,21 @@
 """Runs inside the root of deploy/test-install, on the installed relay's own Python.
 
-visit.py colleague FOLDER   makes a colleague's keys, prints her recipient and her signer
-visit.py send SOCKET        sends a photo as tor would bring it, prints the receipt
-visit.py ask SOCKET RECEIPT prints what the relay says of that receipt
-visit.py cut CONTROL        asks tor, over its control socket, which version it is
+visit.py typed WORDS COMMAND  runs it at a terminal, types the passphrase where it is asked for
+visit.py send SOCKET          sends a photo as tor would bring it, prints the receipt
+visit.py ask SOCKET RECEIPT   prints what the relay says of that receipt
+visit.py cut CONTROL          asks tor, over its control socket, which version it is
 """
 
 import io
 import os
+import pty
 import re
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
-
-from relay.cli.keys import make_keys
 
 BOUNDARY = "x7boundary7x"
 # What tor puts before each connection: the number of a circuit, dressed as an address.
@@ -95,10 +95,25 @@ def cut(path: str) -> str:
         return control.recv(4096).decode().splitlines()[0]
 
 
+def typed(passphrase: str, command: list[str]) -> str:
+    """What a command shows at a terminal of its own; it has turned the echo off when it asks."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvp(command[0], command)  # noqa: S606 - what is typed is the test's own
+    shown = b""
+    with suppress(OSError):  # how Linux says that the terminal's last user has gone
+        while chunk := os.read(terminal, 4096):
+            shown += chunk
+            if shown.endswith((b"passphrase: ", b"again: ")):
+                os.write(terminal, passphrase.encode() + b"\n")
+    said = shown.decode().replace("\r\n", "\n").strip()
+    return said if os.waitpid(child, 0)[1] == 0 else sys.exit(said)
+
+
 def main() -> None:
     match sys.argv[1:]:
-        case ["colleague", folder]:
-            result = "\n".join(make_keys(Path(folder), "correct horse battery", log_n=10))
+        case ["typed", passphrase, *command]:
+            result = typed(passphrase, command)
         case ["send", path]:
             result = send(path)
         case ["ask", path, receipt]:
