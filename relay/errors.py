@@ -190,6 +190,10 @@ class ConfigInvalid(RelayError):
     exit_code = 2
 
 
+class NoRecipient(ConfigInvalid):
+    """The recipients file is sound and empty, as that of a new campaign is."""
+
+
 class HeicUnsafe(ConfigInvalid):
     message = (
         "heic = true needs pillow-heif with libheif 1.23.7 or newer: older ones are known to be "

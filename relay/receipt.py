@@ -27,6 +27,7 @@ _MAC_BYTES = 16
 _NONCE_BYTES = 16
 _HOUR_BYTES = 4
 _SECONDS_PER_HOUR = 3600
+_LOST = "Put it back from your backup; without it every receipt is worthless"
 
 # Source: H. M. Damm, "Total anti-symmetrische Quasigruppen", 2004, the order-10 table in common
 # use. Catches every single wrong digit and every swap of neighbours.
@@ -105,14 +106,17 @@ class ServiceKeys:
         """
         try:
             if path.stat().st_mode & 0o077:
-                raise ConfigInvalid(f"{path}: others can read it. Run: chmod 600 {path}")
+                raise ConfigInvalid(f"{path}: others can read or write it. Run: chmod 600 {path}")
             raw = base64.b64decode(path.read_bytes(), validate=True)
+        except PermissionError as error:
+            mend = "It must belong to the relay's own account"
+            raise ConfigInvalid(f"{path}: {error.strerror}. {mend}") from error
         except OSError as error:
-            raise ConfigInvalid(f"{path}: {error.strerror}") from error
+            raise ConfigInvalid(f"{path}: {error.strerror}. {_LOST}") from error
         except binascii.Error:
             raw = b""
         if len(raw) != 2 * _KEY_BYTES:
-            raise ConfigInvalid(f"{path}: not a service key file")
+            raise ConfigInvalid(f"{path}: not a service key file. {_LOST}")
         return cls(token=raw[:_KEY_BYTES], receipt=raw[_KEY_BYTES:])
 
     @staticmethod

@@ -11,14 +11,13 @@ from pathlib import Path
 from relay import memory
 from relay.config import ServerConfig
 from relay.errors import RelayError
-from relay.intake.finding import Finding, State, advice, ok, refused
+from relay.intake.finding import Finding, State, ok, refused
+from relay.intake.keyfiles import check_key_files
 from relay.intake.machine import check_clock, check_decoders, check_dumps, check_swap
 from relay.intake.places import check_places, check_queue, check_room
 from relay.intake.reach import check_certificate, check_listeners, check_tor
 from relay.intake.runtime import make_scrubber
-from relay.receipt import ServiceKeys
 from relay.scrub.wire import ALL_LAYERS, Layer
-from relay.seal.files import check_primitives, load_recipients, load_staff
 
 _WALLS = {
     Layer.USER: ("photos are opened without rights, and not by root", "photos are opened by root"),
@@ -38,7 +37,6 @@ async def check(config: ServerConfig, path: Path) -> list[Finding]:
     """Try out what a relay relies on, in an order for reading; path: that of relay.toml."""
     now = dt.datetime.now(dt.UTC)
     places = check_places(config, path)
-    found_already = {finding.name for finding in places}
     return [
         *await _check_box(config),
         _check_memory(config),
@@ -47,7 +45,7 @@ async def check(config: ServerConfig, path: Path) -> list[Finding]:
         check_clock(now.date()),
         *check_decoders(heic=config.heic),
         *places,
-        *(finding for finding in _check_files(config) if finding.name not in found_already),
+        *_leave_out(check_key_files(config), places),
         check_queue(config),
         check_room(config),
         *check_listeners(config),
@@ -88,28 +86,11 @@ def _check_memory(config: ServerConfig) -> Finding:
     return _protection(config, memory.NAME, words, stands=False)
 
 
-def _check_files(config: ServerConfig) -> list[Finding]:
-    findings = []
-    for name, load, is_needed in (
-        ("service key", lambda: ServiceKeys.load(config.service_key), True),
-        ("staff", lambda: load_staff(config.staff), True),
-        ("recipients", lambda: _load_recipients(config), False),
-    ):
-        try:
-            load()
-        except RelayError as error:
-            words = error.message
-            if is_needed:
-                findings.append(refused(name, words, blocks=True))
-            else:  # a new campaign has none yet
-                findings.append(advice(name, f"{words}: the form is closed until it is mended"))
-        else:
-            findings.append(ok(name, "can be used"))
-    return findings
-
-
-def _load_recipients(config: ServerConfig) -> None:
-    check_primitives()
-    load_recipients(
-        config.recipients, slots=config.recipient_slots, allow_classic=config.allow_classic
-    )
+def _leave_out(findings: list[Finding], said: list[Finding]) -> list[Finding]:
+    """Return what adds to that: no praise for a file that was blamed, nothing twice."""
+    words, names = {one.words for one in said}, {one.name for one in said}
+    return [
+        finding
+        for finding in findings
+        if finding.words not in words and not (finding.state is State.OK and finding.name in names)
+    ]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from relay.errors import ConfigInvalid, Corrupt, RelayError, WrongIdentity
+from relay.errors import ConfigInvalid, Corrupt, NoRecipient, RelayError, WrongIdentity
 from relay.seal import age
 from relay.seal.keys import (
     SCRYPT_LOG_N,
@@ -47,13 +47,14 @@ def load_recipients(
     """Read the recipients file: one a line, `#` begins a comment.
 
     Raises:
-        ConfigInvalid: names the file and the line: none in it, malformed, a secret key, classic
-            where that is not allowed, both kinds mixed, more than there are slots, twice the
-            same, or a file that others can write.
+        NoRecipient: there is none in it yet.
+        ConfigInvalid: names the file and the line: malformed, a secret key, classic where that
+            is not allowed, both kinds mixed, more than there are slots, twice the same, or a
+            file that others can write.
     """
     recipients = _parse_lines(path, parse_recipient)
     if not recipients:
-        raise ConfigInvalid(f"{path}: there is no recipient in it")
+        raise NoRecipient(f"{path}: there is no recipient in it")
     if len(recipients) > slots:
         raise ConfigInvalid(f"{path}: more recipients than recipient_slots = {slots}")
     if len({recipient.encoded for recipient in recipients}) < len(recipients):
@@ -83,8 +84,12 @@ def _parse_lines(path: Path, parse: Callable[[str], _T]) -> list[_T]:
         if path.stat().st_mode & 0o022:
             raise ConfigInvalid(f"{path}: others can write it. Run: chmod go-w {path}")
         lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError as error:
+        mend = "Put it back from your backup, or make an empty one"
+        raise ConfigInvalid(f"{path}: {error.strerror}. {mend}") from error
     except OSError as error:
-        raise ConfigInvalid(f"{path}: {error.strerror}") from error
+        mend = "The relay's own account must be able to read it"
+        raise ConfigInvalid(f"{path}: {error.strerror}. {mend}") from error
     except UnicodeDecodeError:
         raise ConfigInvalid(f"{path}: not a text file of keys") from None
     parsed = []

@@ -50,6 +50,11 @@ _SALT_BYTES = 16
 SCRYPT_LOG_N = 18  # 0.6 s and 256 MiB on a laptop; what the age command writes
 _SCRYPT_MAX_LOG_N = 22  # 10 s and 4 GiB: above it somebody wants to stop us
 _LOG_N = re.compile(r"[1-9][0-9]?")
+_HELD = (
+    "this is a SECRET key, and this machine has held it. Stop the relay, destroy the file and its "
+    "copies, and install the machine anew. The key's owner makes new ones (relay keys generate); "
+    "the old line leaves every list. Take what was sealed to it as read by others"
+)
 
 
 class Recipient(Protocol):
@@ -257,7 +262,7 @@ def parse_recipient(text: str) -> HybridRecipient | ClassicRecipient:
         ValueError: says what is wrong with it, a secret key given as a recipient included.
     """
     if text.upper().startswith("AGE-SECRET-KEY-"):
-        raise ValueError("this is a SECRET key: destroy this file, make new keys")
+        raise ValueError(_HELD)
     if text.startswith(HYBRID_PREFIX + "1"):
         return HybridRecipient.parse(text)
     if text.startswith(CLASSIC_PREFIX + "1"):

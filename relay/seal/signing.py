@@ -15,6 +15,11 @@ from relay.seal import bech32
 
 _PUBLIC_PREFIX = "relaysigner"
 _SECRET_PREFIX = "relay-signer-secret-"  # noqa: S105 - a prefix, not a secret
+_HELD = (
+    "this is a SECRET key, and this machine has held it. Stop the relay, destroy the file and its "
+    "copies, and install the machine anew. The key's owner makes new ones (relay keys generate); "
+    "the old line leaves every list. Ask her about each verdict that is signed with it"
+)
 _KEY_BYTES = 32
 REQUEST = b"poster-relay/v1/desk-request\n"
 VERDICT = b"poster-relay/v1/verdict\n"
@@ -37,7 +42,7 @@ class Signer:
             ValueError: says what is wrong with it.
         """
         if text.upper().startswith(_SECRET_PREFIX.upper()):
-            raise ValueError("this is a SECRET key: destroy this file, make new keys")
+            raise ValueError(_HELD)
         prefix, raw = bech32.decode(text)
         if prefix != _PUBLIC_PREFIX or len(raw) != _KEY_BYTES:
             raise ValueError("not a signer: it begins with relaysigner1")

@@ -24,6 +24,7 @@ from relay.intake import reach
 from relay.intake.machine import check_clock
 from relay.intake.reach import check_certificate
 from relay.scrub.decoders import find_known_bad, find_versions
+from relay.seal.keys import ClassicIdentity, HybridIdentity
 from tests.conftest import (
     RELAY,
     ROOT,
@@ -158,13 +159,72 @@ def test_a_name_that_is_none_is_refused(campaign: Path) -> None:
     assert "list of names" in done.err
 
 
-def test_a_file_that_can_not_be_used_is_found(campaign: Path) -> None:
-    (campaign / "staff.txt").write_text("nonsense\n")
-    (campaign / "recipients.txt").write_text("")
-    done = relay("check", "--config", campaign / "relay.toml")
-    assert done.code == 1
-    assert "refused   staff" in done.out
-    assert "advice    recipients" in done.out
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("service.key", None, "Put it back from your backup; without it every receipt is worth"),
+        ("service.key", "nonsense", "not a service key file. Put it back from your backup"),
+        ("staff.txt", None, "Put it back from your backup, or make an empty one"),
+        ("staff.txt", "nonsense\n", "line 1: "),
+    ],
+)
+def test_nothing_is_served_without_a_file_that_is_needed(
+    campaign: Path, name: str, content: str | None, words: str
+) -> None:
+    if content is None:
+        (campaign / name).unlink()
+    else:
+        (campaign / name).write_text(content)
+    done = relay("check", "--config", campaign / "relay.toml", "--json")
+    assert (done.code, done.json["serves"]) == (1, False)
+    (wrong,) = (one for one in done.json["findings"] if one["state"] == "refused")  # type: ignore[attr-defined]
+    assert wrong["blocks"]
+    assert words in wrong["words"]
+    assert words in relay("serve", "--config", campaign / "relay.toml").err
+
+
+def test_a_file_of_another_account_does_not_hide_what_is_wrong_in_it(campaign: Path) -> None:
+    key = campaign / "service.key"
+    key.write_text("nonsense")
+    os.chown(key, 65533, -1)
+    state_and_words = findings(campaign)["service key"]
+    assert [state for state, _ in state_and_words] == ["refused", "refused"]
+    assert relay("check", "--config", campaign / "relay.toml", "--json").json["serves"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "words"),
+    [
+        ("# nobody yet\n", "advice", "Add a line for each colleague"),
+        (HybridIdentity.generate().encode_secret(), "refused", "install the machine anew"),
+        ("nonsense\n", "refused", "line 1: not a recipient"),
+        (ClassicIdentity.generate().recipient().encoded, "refused", "quantum computer"),
+        (None, "refused", "or make an empty one"),
+    ],
+)
+def test_a_recipients_file_that_is_not_merely_empty_is_a_danger(
+    campaign: Path, text: str | None, state: str, words: str
+) -> None:
+    path = campaign / "recipients.txt"
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    (found,) = findings(campaign)["recipients"]
+    assert found[0] == state
+    assert words in found[1]
+    assert "SECRET-KEY" not in found[1], "no key is quoted"
+
+
+def test_one_recipient_and_no_staff_are_too_few(campaign: Path) -> None:
+    configure(campaign, demo="false")
+    (campaign / "staff.txt").write_text("")
+    found = findings(campaign)
+    assert found["recipients"][0][0] == found["staff"][0][0] == "advice"
+    assert "a lost laptop would lose every photo" in found["recipients"][0][1]
+    assert "nobody can fetch" in found["staff"][0][1]
+    with (campaign / "recipients.txt").open("a") as recipients:
+        recipients.write(HybridIdentity.generate().recipient().encoded + "\n")
+    assert findings(campaign)["recipients"] == [("ok", "can be used")]
 
 
 # -- a campaign that is spoilt ---------------------------------------------------------------------
