@@ -14,9 +14,10 @@ from relay.errors import RelayError
 from relay.intake.finding import Finding, State, ok, refused
 from relay.intake.keyfiles import check_key_files
 from relay.intake.machine import check_clock, check_decoders, check_dumps, check_swap
-from relay.intake.places import check_places, check_queue, check_room
+from relay.intake.places import check_places
 from relay.intake.reach import check_certificate, check_listeners, check_tor
 from relay.intake.runtime import make_scrubber
+from relay.intake.storage import check_queue, check_room
 from relay.scrub.wire import ALL_LAYERS, Layer
 
 _WALLS = {

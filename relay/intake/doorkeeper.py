@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid, NotKept
 from relay.intake.door import Campaign, Cause, Door
+from relay.intake.storage import least_free_bytes
 from relay.intake.submit import CANT_WRITE
 from relay.queue.store import SealedQueue
 from relay.scrub.supervisor import Scrubber
 from relay.seal.files import check_primitives, load_recipients
 
 ROUND_S = 10  # between two looks at the files; their changes are seen this late
-_MARGIN = 20  # a twentieth more than min_free_bytes opens again: no door flaps at the limit
 
 
 class Doorkeeper:
@@ -68,14 +68,12 @@ class Doorkeeper:
             self._door.mend(Cause.RECIPIENTS)
 
     def _look_at_disk(self) -> None:
-        least = self._config.min_free_bytes
-        if self._door.is_closed_for(Cause.DISK):
-            least += least // _MARGIN
+        is_closed = self._door.is_closed_for(Cause.DISK)
         try:
             free = self._queue.free_bytes()
         except OSError:
             return  # the folder is gone: the queue's own look says so
-        if free < least:
+        if free < least_free_bytes(self._config, is_closed=is_closed):
             words = f"{self._config.database.parent}: less than min_free_bytes is free on this disk"
             self._door.close(Cause.DISK, words)
         else:

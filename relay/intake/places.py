@@ -1,6 +1,5 @@
-"""Who can read and change the files that matter, and whether there is room for them."""
+"""Who can read and change the files that matter, and what leads to them."""
 
-import os
 import pwd
 import stat
 from collections.abc import Iterator
@@ -8,15 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.config import ServerConfig
-from relay.intake.finding import Finding, advice, ok, refused
-from relay.queue.look import QueueLook, look_at_queue
+from relay.intake.finding import Finding, ok, refused
 
 _GROUP_AND_OTHERS, _OTHERS = 0o077, 0o007
 _CHANGED_BY_OTHERS = 0o022
-_OVERHEAD_BYTES = 16 * 1024  # of an envelope: header, tags and what SQLite keeps of each
-# A full queue, twice more while it is compacted. Source: sqlite.org/lang_vacuum.html.
-_TIMES_ON_DISK = 3
-_LOOK_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,50 +49,6 @@ def check_places(config: ServerConfig, path: Path) -> list[Finding]:
 def find_exposed(config: ServerConfig) -> list[Finding]:
     """Return the secrets that others can read: with one of them, nothing is served."""
     return [wrong for place in _secrets(config) for wrong in _look_at_mode(place)]
-
-
-def check_room(config: ServerConfig) -> Finding:
-    """Look whether the disk has room for a full queue, and for the form to be open at all."""
-    folder = config.database.parent
-    try:
-        disk = os.statvfs(folder)
-        taken = config.database.stat().st_size if config.database.exists() else 0
-    except OSError as error:
-        return refused("disk room", f"{folder}: {error.strerror}")
-    free = disk.f_bavail * disk.f_frsize
-    if free < config.min_free_bytes:
-        words = f"{folder}: {_mib(free)} free is less than min_free_bytes: the form is closed."
-        return refused("disk room", f"{words} Make room, or lower min_free_bytes")
-    full = config.max_queued * (config.envelope_bytes + _OVERHEAD_BYTES) * _TIMES_ON_DISK
-    if free + taken < full + config.min_free_bytes:
-        words = (
-            f"{folder}: {_mib(free)} free; a full queue takes {_mib(full)} while it is compacted."
-        )
-        return advice("disk room", f"{words} Make room, or lower max_queued")
-    return ok("disk room", f"a full queue fits: {_mib(free)} free")
-
-
-def check_queue(config: ServerConfig) -> Finding:
-    """Look into the queue's file, without holding up a service that has it."""
-    path = config.database
-    found = look_at_queue(path, seconds=_LOOK_S) if path.exists() else QueueLook(is_empty=True)
-    if found.is_empty:
-        return ok("queue", "none yet: made at the first start")
-    if found.fault is not None:
-        words = f"{path}: {found.fault}. Stop the relay, keep the file, take the last good copy"
-        return refused("queue", words, blocks=found.is_foreign)
-    if found.is_unreadable:
-        return advice("queue", f"{path}: not readable for this account. Run the check as its owner")
-    if found.disobeyed:
-        settings = ", ".join(found.disobeyed)
-        return refused(
-            "queue", f"SQLite here does not obey {settings}: use Debian's or Python's own"
-        )
-    if not found.is_wal:
-        words = f"{path}: journal_mode is not WAL: it was changed. Start the relay again"
-        return refused("queue", words)
-    how = "whole" if found.is_looked_through else "no fault in its first part"
-    return ok("queue", f"{how}; synced, and overwritten where it is deleted")
 
 
 def _changeable(name: str, path: Path, *, blocks: bool = False) -> _Place:
@@ -192,7 +142,3 @@ def _name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def _mib(count: int) -> str:
-    return f"{count // 2**20} MiB"

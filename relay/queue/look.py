@@ -5,12 +5,16 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from relay.queue.schema import SCHEMA_VERSION
 from relay.queue.store import PRAGMAS
 
 _MAGIC = b"SQLite format 3\0"
 _WAL = bytes([2, 2])  # Source: sqlite.org/fileformat2.html, 1.3: read and write version
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_CLOSED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+_PRIMARY = 0xFF  # Source: sqlite.org/rescode.html: the rest of a code is its detail
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock
 # What a new connection begins without, and obeys or does not.
 _OBEYED = ("synchronous", "secure_delete")
@@ -21,7 +25,9 @@ class QueueLook:
     """What was seen: a fault in words, or None; the rest counts where there is none."""
 
     fault: str | None = None
-    is_foreign: bool = False  # the fault: not a queue of this version
+    is_foreign: bool = False  # the fault: not a queue
+    other_version: int | None = None  # of a release whose queue is not ours
+    is_busy: bool = False  # another program has locked it
     is_empty: bool = False  # the service has not made it yet
     is_unreadable: bool = False  # for us
     is_wal: bool = True
@@ -46,24 +52,26 @@ def look_at_queue(path: Path, *, seconds: float) -> QueueLook:
         return QueueLook(fault=fault, is_foreign=bool(header), is_empty=not header)
     how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
+        ) as connection:
             return _look(connection, is_wal=header[18:20] == _WAL, seconds=seconds)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+        code = error.sqlite_errorcode & _PRIMARY
+        if code in _CLOSED:
             return QueueLook(is_unreadable=True)
-        return QueueLook(fault=str(error))
+        return QueueLook(is_busy=True) if code in _LOCKED else QueueLook(fault=str(error))
 
 
 def _look(connection: sqlite3.Connection, *, is_wal: bool, seconds: float) -> QueueLook:
-    def ask(pragma: str) -> object:
+    def ask(pragma: str) -> Any:
         return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
 
     version = ask("user_version")
     if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
         return QueueLook(is_empty=True)
     if version != SCHEMA_VERSION:
-        words = f"a queue of version {version}, not {SCHEMA_VERSION}"
-        return QueueLook(fault=words, is_foreign=True)
+        return QueueLook(other_version=version)
     disobeyed = []
     for name in _OBEYED:
         connection.execute(f"PRAGMA {name} = {PRAGMAS[name]}")

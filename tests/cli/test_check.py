@@ -1,5 +1,6 @@
 """`relay check`, and what `relay serve` does where something is missing."""
 
+import dataclasses
 import datetime as dt
 import os
 import re
@@ -23,6 +24,7 @@ from relay.config import ServerConfig
 from relay.intake import reach
 from relay.intake.machine import check_clock
 from relay.intake.reach import check_certificate
+from relay.intake.storage import check_room, least_free_bytes
 from relay.scrub.decoders import find_known_bad, find_versions
 from relay.seal.keys import ClassicIdentity, HybridIdentity
 from tests.conftest import (
@@ -403,14 +405,43 @@ def test_a_queue_that_was_damaged_or_changed_is_found(
     state, words = findings(campaign)["queue"][0]
     assert (state, "journal_mode is not WAL" in words) == ("refused", True)
     queue.write_bytes(whole[:8192] + b"\x55" * 8192 + whole[16384:])
-    assert "take the last good copy" in findings(campaign)["queue"][0][1]
+    words = findings(campaign)["queue"][0][1]
+    assert "move the file away and keep it, start again with an empty queue" in words
+    assert "receipts of what lay there are void" in words
+    assert "copy" not in words, "it would bring back what was withdrawn"
     queue.write_bytes(b"no queue at all")
     assert "not a queue" in findings(campaign)["queue"][0][1]
     with closing(sqlite3.connect(campaign / "other.sqlite")) as other:
         other.execute("PRAGMA user_version = 99")
     (campaign / "other.sqlite").replace(queue)
     queue.chmod(0o600)
-    assert "a queue of version 99" in findings(campaign)["queue"][0][1]
+    words = findings(campaign)["queue"][0][1]
+    assert "a queue of version 99" in words
+    assert "move" not in words, "the release that made it can use it"
+
+
+def test_a_queue_that_another_program_has_is_not_called_damaged(campaign: Path) -> None:
+    with running_briefly(campaign):
+        pass
+    with closing(sqlite3.connect(campaign / "queue.sqlite")) as other:
+        other.execute("PRAGMA locking_mode = exclusive")
+        other.execute("BEGIN IMMEDIATE")
+        (found,) = findings(campaign)["queue"]
+    assert found == ("advice", f"{campaign}/queue.sqlite: another program has it. Try again")
+
+
+def test_check_and_doorkeeper_agree_on_the_room_that_opens_a_form(campaign: Path) -> None:
+    """Between the limit and a twentieth more, what has closed stays closed, and that is said."""
+    disk = os.statvfs(campaign)
+    free = disk.f_bavail * disk.f_frsize
+    config = ServerConfig.load(campaign / "relay.toml")
+    for least, state in ((free * 2, "refused"), (free * 40 // 41, "advice")):
+        config = dataclasses.replace(config, min_free_bytes=least)
+        found = check_room(config)
+        assert found.state == state
+        assert (least_free_bytes(config, is_closed=False) > free) == (state == "refused")
+        assert least_free_bytes(config, is_closed=True) > free
+        assert "a form that has closed opens again" in found.words or state == "refused"
 
 
 # -- what serves only when it is mended ------------------------------------------------------------
