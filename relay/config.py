@@ -24,7 +24,7 @@ _LONGEST_SOCKET = 107  # bytes; source: sockaddr_un in unix(7)
 _ONION = re.compile(r"[a-z2-7]{56}\.onion")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+")
 _PROXY = re.compile(r"socks5h://([0-9.]+|localhost|\[[0-9a-f:]+\]):[0-9]{1,5}")
-_LISTENERS = ("listen", "onion_listen", "desk_listen", "health_listen")
+LISTENERS = ("listen", "onion_listen", "desk_listen", "health_listen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,7 @@ def split_listen(listen: str, name: str = "listen") -> tuple[str, int]:
 
 def _check_reach(config: ServerConfig, path: Path) -> None:
     try:
-        endpoints = [config.endpoint(name) for name in _LISTENERS]
+        endpoints = [config.endpoint(name) for name in LISTENERS]
     except ConfigInvalid as error:
         raise ConfigInvalid(f"{path}: {error.message}") from None
     form, onion, desk, health = endpoints

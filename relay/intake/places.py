@@ -1,16 +1,22 @@
 """Who can read and change the files that matter, and what leads to them."""
 
+import grp
+import os
 import pwd
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config import ServerConfig
-from relay.intake.finding import Finding, ok, refused
+from relay.config import LISTENERS, ServerConfig
+from relay.intake.finding import Finding, advice, ok, refused
 
 _GROUP_AND_OTHERS, _OTHERS = 0o077, 0o007
 _CHANGED_BY_OTHERS = 0o022
+_UNTOLD = (
+    "who owns the files can't be told here: in a user namespace, or without the queue's folder. "
+    "Run the check on the machine itself"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +48,12 @@ def check_places(config: ServerConfig, path: Path) -> list[Finding]:
         places.append(_changeable("certificate", config.tls_certificate))
     trusted = _trusted_owners(config)
     findings = [wrong for place in places for wrong in _look(place, trusted)]
-    findings += _look_above([place.path for place in places], trusted)
+    findings += _look_above([place.path for place in places] + _sockets(config), trusted)
+    if config.tor_control is not None:
+        findings += _look_above_control(config.tor_control, trusted)
+    findings = list(dict.fromkeys(findings))
+    if trusted is None:
+        return [*findings, advice("permissions", _UNTOLD)]
     return findings or [ok("permissions", "nobody else can read or change what matters")]
 
 
@@ -118,12 +129,37 @@ def _look_above(paths: list[Path], trusted: set[int] | None) -> Iterator[Finding
             found = folder.stat()
         except OSError:
             continue
-        is_sticky = bool(found.st_mode & stat.S_ISVTX)  # there, nobody moves another's files
-        if found.st_mode & stat.S_IWOTH and not is_sticky:
-            yield refused("folders", f"{folder}: everybody can change it. Run: chmod o-w {folder}")
-        elif trusted is not None and found.st_uid not in trusted:
-            words = f"{folder}: belongs to {_name(found.st_uid)}, who can exchange what is in it."
-            yield refused("folders", f"{words} Run: chown root {folder}")
+        yield from _look_at_folder(folder, found, trusted)
+
+
+def _look_at_folder(
+    folder: Path, found: os.stat_result, trusted: set[int] | None
+) -> Iterator[Finding]:
+    is_sticky = bool(found.st_mode & stat.S_ISVTX)  # there, nobody moves another's files
+    if found.st_mode & stat.S_IWOTH and not is_sticky:
+        yield refused("folders", f"{folder}: everybody can change it. Run: chmod o-w {folder}")
+    if trusted is None:
+        return
+    if found.st_mode & stat.S_IWGRP and found.st_gid != 0 and not is_sticky:
+        words = f"{folder}: the group {_group(found.st_gid)} can change it."
+        yield refused("folders", f"{words} Run: chmod g-w {folder}")
+    if found.st_uid not in trusted:
+        words = f"{folder}: belongs to {_name(found.st_uid)}, who can exchange what is in it."
+        yield refused("folders", f"{words} Run: chown root {folder}")
+
+
+def _sockets(config: ServerConfig) -> list[Path]:
+    endpoints = [config.endpoint(name) for name in LISTENERS]
+    return [endpoint for endpoint in endpoints if isinstance(endpoint, Path)]
+
+
+def _look_above_control(control: Path, trusted: set[int] | None) -> Iterator[Finding]:
+    """Look at the way to tor's socket, whose folder may be tor's own."""
+    try:
+        tor = {control.stat().st_uid}
+    except OSError:
+        tor = set()
+    yield from _look_above([control], None if trusted is None else trusted | tor)
 
 
 def _trusted_owners(config: ServerConfig) -> set[int] | None:
@@ -142,3 +178,10 @@ def _name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

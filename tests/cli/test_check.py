@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from relay.config import ServerConfig
 from relay.intake import reach
 from relay.intake.machine import check_clock
+from relay.intake.places import check_places
 from relay.intake.reach import check_certificate
 from relay.intake.storage import check_room, least_free_bytes
 from relay.scrub.decoders import find_known_bad, find_versions
@@ -371,6 +372,65 @@ def test_a_certificate_without_its_key_is_refused(campaign: Path) -> None:
     assert "don't belong together" in found.words
     (campaign / "cert.pem").write_text("nonsense")
     assert check_certificate(config, now=now).state == "refused"
+
+
+def placed(campaign: Path) -> dict[str, list[str]]:
+    """What the check says of places, without the rest of it."""
+    path = campaign / "relay.toml"
+    found: dict[str, list[str]] = {}
+    for one in check_places(ServerConfig.load(path), path):
+        found.setdefault(one.name, []).append(f"{one.state}: {one.words}")
+    return found
+
+
+@pytest.mark.parametrize("setting", ["onion_listen", "health_listen", "desk_listen", "tor_control"])
+def test_who_can_exchange_a_socket_is_found(campaign: Path, tmp_path: Path, setting: str) -> None:
+    place = tmp_path / "run" / "sockets"
+    place.mkdir(parents=True)
+    path = place / "s"
+    configure(campaign, **{setting: f'"{path}"' if setting == "tor_control" else f'"unix:{path}"'})
+    assert placed(campaign).keys() == {"permissions"}
+    place.chmod(0o777)
+    assert placed(campaign)["folders"] == [
+        f"refused: {place}: everybody can change it. Run: chmod o-w {place}"
+    ]
+    place.chmod(0o755)
+    os.chown(place, 65533, -1)
+    assert "Run: chown root" in placed(campaign)["folders"][0]
+
+
+def test_tor_may_own_the_folder_of_its_control_socket_and_no_other_above(
+    campaign: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "run" / "tor"
+    place.mkdir(parents=True)
+    (place / "control").touch()
+    os.chown(place, 65533, -1)
+    os.chown(place / "control", 65533, -1)
+    configure(campaign, tor_control=f'"{place}/control"')
+    assert placed(campaign).keys() == {"permissions"}
+    os.chown(place.parent, 65532, -1)
+    assert f"{place.parent}: belongs to 65532" in placed(campaign)["folders"][0]
+
+
+def test_a_group_that_can_exchange_what_lies_below_is_found(campaign: Path) -> None:
+    above = campaign.parent
+    os.chown(above, -1, 0)
+    above.chmod(0o775)
+    assert placed(campaign).keys() == {"permissions"}, "root's group is root"
+    os.chown(above, -1, 65533)
+    assert placed(campaign)["folders"] == [
+        f"refused: {above}: the group 65533 can change it. Run: chmod g-w {above}"
+    ]
+    above.chmod(0o1775)
+    assert placed(campaign).keys() == {"permissions"}
+
+
+def test_where_owners_can_not_be_told_nobody_is_said_to_be_shut_out(campaign: Path) -> None:
+    done = on_a_poor_machine("check", "--config", campaign / "relay.toml", "--json")
+    (found,) = (one for one in done.json["findings"] if one["name"] == "permissions")  # type: ignore[attr-defined]
+    assert found["state"] == "advice"
+    assert "in a user namespace" in found["words"]
 
 
 # -- the queue -------------------------------------------------------------------------------------
