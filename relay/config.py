@@ -5,6 +5,7 @@ error, since a misspelt safety setting must not be ignored. Paths count from the
 """
 
 import dataclasses
+import ipaddress
 import os
 import re
 import tomllib
@@ -180,9 +181,17 @@ def split_listen(listen: str, name: str = "listen") -> tuple[str, int]:
         ConfigInvalid: not an address and a port.
     """
     match = _LISTEN.fullmatch(listen)
-    if match is None or not 0 < int(match["port"]) < 1 << 16:
+    if match is None or not 0 < int(match["port"]) < 1 << 16 or not _is_host(match["host"]):
         raise ConfigInvalid(f"{name}: an address and a port, such as 127.0.0.1:8080")
     return match["host"].strip("[]"), int(match["port"])
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 def _check_reach(config: ServerConfig, path: Path) -> None:

@@ -11,13 +11,16 @@ import resource
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay import memory
 from relay.cli.campaign import CONFIG_NAME, DESK_NAME, make_campaign, write_desk
 from relay.cli.printing import printable, result, result_json, say
 from relay.config import ServerConfig, split_listen
 from relay.errors import ConfigInvalid, NotKept, RelayError
+
+if TYPE_CHECKING:
+    from relay.intake.finding import Finding
 
 _DEFAULT_LISTEN = "127.0.0.1:8080"
 
@@ -62,15 +65,21 @@ def _init(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     config = ServerConfig.load(arguments.config)
-    scheme = "http" if config.tls_key is None else "https"
     doors = {
-        "the form": config.listen and f"{scheme}://{config.listen}/",
+        "the form": _form_address(config),
         "the form, for tor": config.onion_listen,
         "the desk": config.desk_listen,
         "the operator": config.health_listen,
     }
     words = [f"  {door} at {where}" for door, where in doors.items() if where]
     return _run(config, [f"Serving {config.campaign}:", *words])
+
+
+def _form_address(config: ServerConfig) -> str:
+    if not isinstance(config.endpoint("listen"), tuple):
+        return config.listen  # unix: and a path, or nothing
+    scheme = "http" if config.tls_key is None else "https"
+    return f"{scheme}://{config.listen}/"
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -140,30 +149,42 @@ def _log_events() -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from relay.intake.check import check  # noqa: PLC0415 - a desk has no server packages
-    from relay.intake.finding import State  # noqa: PLC0415 - the same
+    from relay.intake.finding import refused  # noqa: PLC0415 - the same
 
-    config = ServerConfig.load(arguments.config)
+    try:
+        config = ServerConfig.load(arguments.config)
+    except ConfigInvalid as error:
+        if arguments.json:
+            _print_json([refused("relay.toml", error.message, blocks=True)])
+        raise
     memory.overwrite_freed()
     findings = asyncio.run(check(config, arguments.config))
-    dangers = [finding for finding in findings if finding.state is State.REFUSED]
-    in_the_way = dict.fromkeys(finding.name for finding in dangers if finding.blocks)
     if arguments.json:
-        result_json(
-            {
-                "serves": not in_the_way,
-                "sound": not dangers,
-                "findings": [vars(finding) for finding in findings],
-            }
-        )
-        return 1 if dangers else 0
+        _print_json(findings)
+    else:
+        _print_findings(findings)
+    return 1 if any(finding.is_danger for finding in findings) else 0
+
+
+def _print_json(findings: "list[Finding]") -> None:
+    result_json(
+        {
+            "serves": not any(finding.blocks for finding in findings),
+            "sound": not any(finding.is_danger for finding in findings),
+            "findings": [vars(finding) for finding in findings],
+        }
+    )
+
+
+def _print_findings(findings: "list[Finding]") -> None:
     for finding in findings:
         result(f"{finding.state:<9} {finding.name:<12} {printable(finding.words)}")
+    in_the_way = dict.fromkeys(finding.name for finding in findings if finding.blocks)
     if in_the_way:
         say(f"relay serve refuses to start here, because of: {', '.join(in_the_way)}.")
         say("docs/operator.md says what each is for, and how to go without (accept_missing).")
-    elif dangers:
+    elif any(finding.is_danger for finding in findings):
         say("relay serve starts, and is in danger: mend each line that says refused.")
-    return 1 if dangers else 0
 
 
 def _purge(arguments: argparse.Namespace) -> int:

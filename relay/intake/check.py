@@ -11,11 +11,13 @@ from pathlib import Path
 from relay import memory
 from relay.config import ServerConfig
 from relay.errors import RelayError
-from relay.intake.finding import Finding, State, ok, refused
+from relay.intake.certificate import check_certificate
+from relay.intake.exposure import check_listeners
+from relay.intake.finding import Finding, State, advice, ok, refused
 from relay.intake.keyfiles import check_key_files
 from relay.intake.machine import check_clock, check_decoders, check_dumps, check_swap
+from relay.intake.onion import check_tor
 from relay.intake.places import check_places
-from relay.intake.reach import check_certificate, check_listeners, check_tor
 from relay.intake.runtime import make_scrubber
 from relay.intake.storage import check_queue, check_room
 from relay.scrub.wire import ALL_LAYERS, Layer
@@ -31,6 +33,13 @@ _WALLS = {
         "who opens photos may ask the kernel for nothing else",
         "who opens photos may ask the kernel for anything",
     ),
+}
+
+_COSTS = {
+    "same_day_pull": "whoever gets at a desk learns in which order people sent, within a day. Set "
+    "it to false",
+    "allow_classic": "what is kept today can be opened by a later quantum computer. Replace each "
+    "age1… recipient (relay keys generate), then set it to false",
 }
 
 
@@ -49,6 +58,7 @@ async def check(config: ServerConfig, path: Path) -> list[Finding]:
         *_leave_out(check_key_files(config), places),
         check_queue(config),
         check_room(config),
+        *_check_settings(config),
         *check_listeners(config),
         check_certificate(config, now=now),
         *check_tor(config),
@@ -85,6 +95,18 @@ def _check_memory(config: ServerConfig) -> Finding:
         return _protection(config, memory.NAME, "freed memory is overwritten", stands=True)
     words = "freed memory keeps what was in it: this needs glibc"
     return _protection(config, memory.NAME, words, stands=False)
+
+
+def _check_settings(config: ServerConfig) -> list[Finding]:
+    if config.demo:
+        words = "demo = true: a throwaway campaign, its keys beside it. Not for senders"
+        return [advice("settings", words)]
+    on = [
+        advice("settings", f"{name} = true: {cost}")
+        for name, cost in _COSTS.items()
+        if getattr(config, name)
+    ]
+    return on or [ok("settings", "none that protects less")]
 
 
 def _leave_out(findings: list[Finding], said: list[Finding]) -> list[Finding]:

@@ -22,6 +22,11 @@ class Finding:
     words: str
     blocks: bool = False  # `relay serve` does not start
 
+    @property
+    def is_danger(self) -> bool:
+        """Whether it is to be mended before anybody sends anything."""
+        return self.state is State.REFUSED
+
 
 def ok(name: str, words: str) -> Finding:
     """Return a finding that asks for nothing."""

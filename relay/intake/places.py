@@ -1,14 +1,13 @@
 """Who can read and change the files that matter, and what leads to them."""
 
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from relay.config import LISTENERS, ServerConfig
+from relay.intake.accounts import find_account, name_account, name_group
 from relay.intake.finding import Finding, advice, ok, refused
 
 _GROUP_AND_OTHERS, _OTHERS = 0o077, 0o007
@@ -46,7 +45,8 @@ def check_places(config: ServerConfig, path: Path) -> list[Finding]:
     ]
     if config.tls_certificate is not None:
         places.append(_changeable("certificate", config.tls_certificate))
-    trusted = _trusted_owners(config)
+    account = find_account(config)
+    trusted = None if account is None else {0, account}
     findings = [wrong for place in places for wrong in _look(place, trusted)]
     findings += _look_above([place.path for place in places] + _sockets(config), trusted)
     if config.tor_control is not None:
@@ -98,15 +98,15 @@ def _look(place: _Place, trusted: set[int] | None) -> Iterator[Finding]:
         return  # whoever needs the file says so
     if trusted is None:
         return
-    service = max(trusted)
-    if place.name == "service key" and owner != service:
-        words = f"{place.path}: belongs to {_name(owner)}, the queue to {_name(service)}."
-        yield refused(place.name, f"{words} Run: chown {_name(service)} {place.path}")
+    service = name_account(max(trusted))
+    if place.name == "service key" and owner != max(trusted):
+        words = f"{place.path}: belongs to {name_account(owner)}, the queue to {service}."
+        yield refused(place.name, f"{words} Run: chown {service} {place.path}")
         return
     if owner in trusted:
         return
-    words = f"{place.path}: belongs to {_name(owner)}, who can change it. Run: chown"
-    yield refused(place.name, f"{words} {_name(service)} {place.path}")
+    words = f"{place.path}: belongs to {name_account(owner)}, who can change it. Run: chown"
+    yield refused(place.name, f"{words} {service} {place.path}")
 
 
 def _look_at_mode(place: _Place) -> Iterator[Finding]:
@@ -141,10 +141,11 @@ def _look_at_folder(
     if trusted is None:
         return
     if found.st_mode & stat.S_IWGRP and found.st_gid != 0 and not is_sticky:
-        words = f"{folder}: the group {_group(found.st_gid)} can change it."
+        words = f"{folder}: the group {name_group(found.st_gid)} can change it."
         yield refused("folders", f"{words} Run: chmod g-w {folder}")
     if found.st_uid not in trusted:
-        words = f"{folder}: belongs to {_name(found.st_uid)}, who can exchange what is in it."
+        owner = name_account(found.st_uid)
+        words = f"{folder}: belongs to {owner}, who can exchange what is in it."
         yield refused("folders", f"{words} Run: chown root {folder}")
 
 
@@ -160,28 +161,3 @@ def _look_above_control(control: Path, trusted: set[int] | None) -> Iterator[Fin
     except OSError:
         tor = set()
     yield from _look_above([control], None if trusted is None else trusted | tor)
-
-
-def _trusted_owners(config: ServerConfig) -> set[int] | None:
-    """Return root and whom the queue belongs to; None where numbers are not those of the host."""
-    try:
-        if Path("/proc/self/uid_map").read_text("ascii").split() != ["0", "0", str(2**32 - 1)]:
-            return None
-        known = config.database if config.database.exists() else config.database.parent
-        return {0, known.stat().st_uid}
-    except OSError:
-        return None
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)

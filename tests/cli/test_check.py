@@ -4,10 +4,12 @@ import dataclasses
 import datetime as dt
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,10 +23,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from relay.config import ServerConfig
-from relay.intake import reach
+from relay.intake import onion
+from relay.intake.certificate import check_certificate
+from relay.intake.exposure import check_listeners
 from relay.intake.machine import check_clock
 from relay.intake.places import check_places
-from relay.intake.reach import check_certificate
 from relay.intake.storage import check_room, least_free_bytes
 from relay.scrub.decoders import find_known_bad, find_versions
 from relay.seal.keys import ClassicIdentity, HybridIdentity
@@ -43,12 +46,13 @@ from tests.conftest import (
 NAMES = ["user", "namespaces", "landlock", "seccomp", "memory", "dumps", "swap"]
 REST = [
     "clock", "decoders", "permissions", "service key", "staff", "recipients", "queue", "disk room",
-    "listeners", "certificate", "tor",
+    "settings", "listeners", "certificate", "tor",
 ]  # fmt: skip
-# Of the machine on which the tests run; neither is a matter of the campaign.
-OF_THE_MACHINE = {"swap", "clock"}
+# Of the machine on which the tests run, no matter of the campaign; and that it is a demo.
+APART = {"swap", "clock", "settings"}
 # A machine without user namespaces, on which we are root by name and nothing else.
 POOR = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+NOBODY = 65534
 POOR_COMMAND = """
 echo 0 >/proc/sys/user/max_user_namespaces
 exec setpriv --bounding-set=-all --inh-caps=-all "$@"
@@ -72,7 +76,7 @@ def test_on_a_sound_machine_everything_is_found_in_place(campaign: Path) -> None
     assert done.json["serves"] is True
     findings = {one["name"]: one["state"] for one in done.json["findings"]}
     assert list(findings) == NAMES + REST
-    assert {state for name, state in findings.items() if name not in OF_THE_MACHINE} == {"ok"}
+    assert {state for name, state in findings.items() if name not in APART} == {"ok"}
     assert done.json["sound"] is True
     assert {tuple(one) for one in done.json["findings"]} == {("name", "state", "words", "blocks")}
 
@@ -336,6 +340,13 @@ def with_tls(campaign: Path) -> None:
     configure(campaign, tls_certificate='"cert.pem"', tls_key='"key.pem"', host='"a.example.org"')
 
 
+@pytest.fixture
+def own_authority(campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system trusts cert.pem itself, and nothing else."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(campaign / "cert.pem"))
+
+
+@pytest.mark.usefixtures("own_authority")
 @pytest.mark.parametrize(
     ("name", "days", "state", "words"),
     [
@@ -357,6 +368,50 @@ def test_a_certificate_is_looked_at_as_a_browser_will(
     found = check_certificate(config, now=dt.datetime.now(dt.UTC))
     assert found.state == state
     assert words in found.words
+
+
+def test_a_certificate_that_no_authority_vouches_for_is_not_praised(campaign: Path) -> None:
+    write_certificate(campaign, name="a.example.org")
+    with_tls(campaign)
+    config = ServerConfig.load(campaign / "relay.toml")
+    found = check_certificate(config, now=dt.datetime.now(dt.UTC))
+    assert found.state == "advice"
+    assert "a browser would warn of it (self-signed certificate)" in found.words
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every account may enter, unlike those of a test."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_tls_key_that_the_service_can_not_read_is_refused_and_mended_by_a_copy(
+    campaign: Path, open_folder: Path
+) -> None:
+    """As an ACME client leaves it: root's alone; root, who runs the check, can read it."""
+    theirs = open_folder / "live"
+    theirs.mkdir(mode=0o700)
+    write_certificate(theirs, name="a.example.org")
+    ours = Path(shutil.copytree(campaign, open_folder / "demo"))
+    os.chown(ours, NOBODY, NOBODY)
+    settings = {"host": '"a.example.org"', "tls_certificate": f'"{theirs}/cert.pem"'}
+    configure(ours, **settings, tls_key=f'"{theirs}/key.pem"')
+    for setting in ("tls_certificate", "tls_key"):
+        config = ServerConfig.load(ours / "relay.toml")
+        found = check_certificate(config, now=dt.datetime.now(dt.UTC))
+        assert (found.state, found.blocks) == ("refused", True)
+        assert f"can't read it. As root give it a copy, name that in {setting}" in found.words
+        command = found.words.rpartition("Run: ")[2]
+        assert re.match(r"install -m 6(00|44) -o nobody ", command)
+        subprocess.run(["sh", "-c", command], check=True)
+        configure(ours, **{setting: f'"{command.split()[-1]}"'})
+    config = ServerConfig.load(ours / "relay.toml")
+    assert "self-signed" in check_certificate(config, now=dt.datetime.now(dt.UTC)).words
+    os.chown(ours / "tls.key", 0, 0)
+    found = check_certificate(config, now=dt.datetime.now(dt.UTC))
+    assert found.words.endswith(f"Run: chown nobody {ours}/tls.key")
 
 
 def test_a_certificate_without_its_key_is_refused(campaign: Path) -> None:
@@ -510,8 +565,8 @@ def test_check_and_doorkeeper_agree_on_the_room_that_opens_a_form(campaign: Path
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"listen": '"0.0.0.0:8080"'}, "Set tls_certificate and tls_key"),
-        ({"listen": '"[::]:8080"'}, "Set tls_certificate and tls_key"),
+        ({"demo": "false", "listen": '"0.0.0.0:8080"'}, "Set tls_certificate and tls_key"),
+        ({"demo": "false", "listen": '"[::]:8080"'}, "Set tls_certificate and tls_key"),
         ({"demo": "false", "desk_listen": '"10.0.0.1:8081"'}, "let tor bring staff"),
     ],
 )
@@ -524,6 +579,72 @@ def test_nothing_is_served_to_the_network_without_tls(
     assert "open to the network, without TLS" in done.err
     assert words in done.err
     assert relay("check", "--config", campaign / "relay.toml", "--json").json["serves"] is False
+
+
+def test_a_demo_is_served_to_this_machine_alone(campaign: Path) -> None:
+    write_certificate(campaign)
+    configure(campaign, listen='"0.0.0.0:8080"')
+    with_tls(campaign)
+    done = relay("serve", "--config", campaign / "relay.toml")
+    assert done.code == 2
+    assert "Listen on 127.0.0.1, or set demo = false" in done.err
+
+
+def test_each_listener_is_named_with_what_it_is_open_to(campaign: Path) -> None:
+    configure(
+        campaign,
+        demo="false",
+        listen='"0.0.0.0:443"',
+        onion_listen='"unix:onion.sock"',
+        desk_listen='"127.0.0.1:8081"',
+        health_listen='"unix:health.sock"',
+    )
+    with_tls(campaign)
+    found = check_listeners(ServerConfig.load(campaign / "relay.toml"))
+    assert [(one.state, one.words) for one in found] == [
+        ("ok", "listen = '0.0.0.0:443' is open to the network, over TLS"),
+        ("ok", "onion_listen = 'unix:onion.sock' is open to its owner and group on this machine"),
+        ("ok", "desk_listen = '127.0.0.1:8081' is open to this machine alone"),
+        ("ok", "health_listen = 'unix:health.sock' is open to its owner and group on this machine"),
+    ]
+
+
+def test_settings_that_protect_less_are_named_with_what_they_cost(campaign: Path) -> None:
+    assert "demo = true" in findings(campaign)["settings"][0][1]
+    configure(campaign, demo="false", allow_classic="true")
+    found = findings(campaign)["settings"]
+    assert [state for state, _ in found] == ["advice", "advice"]
+    assert "same_day_pull = true: whoever gets at a desk learns in which order" in found[0][1]
+    assert "allow_classic = true: what is kept today" in found[1][1]
+    configure(campaign, same_day_pull="false", allow_classic="false")
+    assert findings(campaign)["settings"] == [("ok", "none that protects less")]
+
+
+@pytest.mark.parametrize("listen", ["0:18080", "1.2.3:80", "[::zz]:80", "[12:80", "999.1.1.1:80"])
+def test_an_address_that_is_none_is_refused_by_name_in_json_too(
+    campaign: Path, listen: str
+) -> None:
+    configure(campaign, listen=f'"{listen}"')
+    for command in ("serve", "check"):
+        done = relay(command, "--config", campaign / "relay.toml")
+        assert done.code == 2
+        assert "listen: an address and a port" in done.err
+        assert done.out == ""
+    done = relay("check", "--config", campaign / "relay.toml", "--json")
+    assert done.code == 2
+    assert "listen: an address and a port" in done.err
+    assert done.json == {
+        "serves": False,
+        "sound": False,
+        "findings": [
+            {
+                "name": "relay.toml",
+                "state": "refused",
+                "words": done.err.removeprefix("relay: ").strip(),
+                "blocks": True,
+            }
+        ],
+    }
 
 
 @pytest.mark.parametrize(
@@ -654,13 +775,24 @@ def test_a_tor_that_is_too_old_or_missing_is_said(
     words: str,
 ) -> None:
     configure(campaign, onion_listen='"unix:onion.sock"')
-    monkeypatch.setattr(reach, "_TOR_PLACES", str(campaign))
+    monkeypatch.setattr(onion, "_TOR_PLACES", str(campaign))
     if said is not None:
         (campaign / "tor").write_text(f"#!/bin/sh\necho '{said}'\n")
         (campaign / "tor").chmod(0o755)
-    (found,) = reach.check_tor(ServerConfig.load(campaign / "relay.toml"))
+    (found,) = onion.check_tor(ServerConfig.load(campaign / "relay.toml"))
     assert found.state == state
     assert words in found.words
+
+
+@pytest.mark.parametrize(("listen", "state"), [("", "refused"), ("127.0.0.1:8080", "advice")])
+def test_a_tor_that_does_not_answer_is_a_danger_where_it_is_the_only_way_in(
+    campaign: Path, listen: str, state: str
+) -> None:
+    configure(campaign, listen=f'"{listen}"', onion_listen='"unix:onion.sock"')
+    configure(campaign, tor_control='"control"')
+    *_, found = onion.check_tor(ServerConfig.load(campaign / "relay.toml"))
+    assert (found.name, found.state) == ("tor control", state)
+    assert "Is tor running" in found.words
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n", b"515 no\r\n", b"250 OK\r\n"])

@@ -1,69 +1,19 @@
-"""Where the relay can be reached, and what protects the way: addresses, certificate, tor."""
+"""The tor that brings visitors: whether it is there, supported, and keeps its keys to itself."""
 
-import datetime as dt
 import re
 import shutil
 import socket
-import ssl
 import subprocess
 from pathlib import Path
 
-from cryptography import x509
-
 from relay.config import ServerConfig
-from relay.intake.exposure import find_open_listeners
 from relay.intake.finding import Finding, advice, ok, refused
 
 _OLDEST_TOR = (0, 4, 8)  # the first with proof of work for onion services
 _TOR_PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 _TOR_FOLDERS = Path("/var/lib/poster-relay-tor")  # of the installed relay
 _ANSWER_S = 5.0
-_FEW_DAYS = 14
 _MANY_BYTES = 1 << 16
-
-
-def check_listeners(config: ServerConfig) -> list[Finding]:
-    """Look whether anybody on the way could read along."""
-    words = "on this machine alone, or over TLS"
-    return find_open_listeners(config) or [ok("listeners", words)]
-
-
-def check_certificate(config: ServerConfig, *, now: dt.datetime) -> Finding:
-    """Look whether browsers will take the certificate, and for how long."""
-    chain, key = config.tls_certificate, config.tls_key
-    if chain is None or key is None:
-        return ok("certificate", "none: no TLS here")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
-        certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
-    except OSError as error:  # of ssl too
-        if isinstance(error, PermissionError):
-            words = f"{error.filename or key}: not readable for this account. Run the check as root"
-            return advice("certificate", words)
-        words = f"{chain} and {key} don't belong together, or are no PEM. Get both again"
-        return refused("certificate", words, blocks=True)
-    except (ValueError, IndexError):
-        words = f"{chain}: not a certificate in PEM. Get it again"
-        return refused("certificate", words, blocks=True)
-    return _check_validity(certificate, config, now)
-
-
-def _check_validity(
-    certificate: x509.Certificate, config: ServerConfig, now: dt.datetime
-) -> Finding:
-    path = config.tls_certificate
-    if now < certificate.not_valid_before_utc:
-        return refused("certificate", f"{path}: not valid yet. Is the clock right?")
-    days = (certificate.not_valid_after_utc - now).days
-    if days < 0:
-        return refused("certificate", f"{path}: ran out {-days} days ago. Renew it")
-    names = _names(certificate)
-    if config.host and not any(_matches(name, config.host) for name in names):
-        words = f"{path}: is for {', '.join(names) or 'no name'}, not for host = {config.host!r}"
-        return refused("certificate", f"{words}. Get one for that name, or mend host")
-    if days < _FEW_DAYS:
-        return advice("certificate", f"{path}: runs out in {days} days. Renew it")
-    return ok("certificate", f"good for {days} days")
 
 
 def check_tor(config: ServerConfig) -> list[Finding]:
@@ -80,7 +30,9 @@ def check_tor(config: ServerConfig) -> list[Finding]:
             words = (
                 f"{config.tor_control}: {why or 'no answer'}. Is tor running, and may we reach it?"
             )
-            findings.append(advice("tor control", words))
+            is_only_way = not config.listen
+            found = refused if is_only_way else advice
+            findings.append(found("tor control", words))
         else:
             findings.append(_check_version("tor control", version, "answers"))
             folders += named
@@ -163,18 +115,3 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
-
-
-def _names(certificate: x509.Certificate) -> list[str]:
-    try:
-        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    return known.value.get_values_for_type(x509.DNSName)
-
-
-def _matches(name: str, host: str) -> bool:
-    """Whether a certificate's name is that of the host. Source: RFC 9525, 6.3."""
-    if name.startswith("*."):
-        return host.partition(".")[2] == name[2:].lower()
-    return name.lower() == host
