@@ -53,6 +53,11 @@ class Door:
         """Whether this is one of the causes."""
         return cause in self._causes
 
+    @property
+    def causes(self) -> list[str]:
+        """What it is closed for, in words for the operator."""
+        return list(self._causes.values())
+
     def close(self, cause: Cause, why: str) -> None:
         """Close the form; `why` goes into the log, unless it was the last that was said of it."""
         if self._causes.get(cause) != why:

@@ -55,13 +55,14 @@ def create_desk_app(runtime: Runtime) -> web.Application:
 
 
 def create_health_app(runtime: Runtime) -> web.Application:
-    """Return the operator's application: whether the form is open, and nothing of anybody."""
+    """Return the operator's application: whether the form is open, else why, nothing of anybody."""
 
     async def show_health(_: web.Request) -> web.Response:
         try:
             await runtime.intake.require_open()
         except RelayError as error:
-            return web.Response(text=f"{error.message}\n", status=error.http_status)
+            lines = [f"closed: {why}" for why in runtime.intake.door.causes] or [error.message]
+            return web.Response(text="\n".join(lines) + "\n", status=error.http_status)
         return web.Response(text="open\n")
 
     app = _application(Pages(Place(name="health")))

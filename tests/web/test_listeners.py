@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +19,7 @@ from relay.errors import ConfigInvalid
 from relay.web import tls
 from relay.web.onion import UPLOADS_AT_ONCE
 from relay.web.tls import BeforeTls, Certificate
-from tests.conftest import Service, Starter, multipart, relay, wait_until
+from tests.conftest import RELAY, Service, Starter, configure, multipart, relay, wait_until
 from tests.doors import (
     HOST,
     ONION,
@@ -163,12 +164,21 @@ def test_the_operator_is_told_whether_the_form_is_open(onion_service: Service) -
     assert onion_service.get("/healthz").status == 404, "nobody else is"
 
 
-def test_the_operator_is_told_that_it_is_closed(start_service: Starter, campaign: Path) -> None:
+def test_the_operator_is_told_every_cause_for_which_it_is_closed(
+    start_service: Starter, campaign: Path
+) -> None:
+    """The log forgets after a day what was said once."""
     (campaign / "recipients.txt").write_text("")
-    running = start_service(**ONION_SETTINGS)
+    running = start_service(**ONION_SETTINGS, min_free_bytes=10**16)
     answer = Visitor(running.folder / "health.sock").ask("/healthz")
     assert answer.status == 503
-    assert b"closed" in answer.read().lower()
+    assert answer.read().decode().splitlines() == [
+        f"closed: {campaign}/recipients.txt: there is no recipient in it",
+        f"closed: {campaign}: less than min_free_bytes is free on this disk",
+    ]
+    page = running.get("/en/")
+    assert page.status == 503
+    assert str(campaign) not in page.text, "nobody else is told"
 
 
 def test_sockets_are_for_owner_and_group_and_go_when_the_service_goes(
@@ -198,6 +208,17 @@ def test_a_socket_that_another_relay_serves_is_not_taken_from_it(
     assert refused.code == 2
     assert "another program listens" in refused.err
     assert Visitor(path, first=line(1)).ask().status == 200
+
+
+def test_a_socket_is_not_announced_as_a_web_address(campaign: Path, tmp_path: Path) -> None:
+    configure(campaign, listen='"unix:form.sock"')
+    log = tmp_path / "log"
+    command = [RELAY, "serve", "--config", str(campaign / "relay.toml")]
+    with log.open("w") as told, subprocess.Popen(command, stderr=told) as process:
+        wait_until(lambda: "Serving demo" in log.read_text())
+        process.terminate()
+    assert "  the form at unix:form.sock\n" in log.read_text()
+    assert "http" not in log.read_text()
 
 
 # -- settings --------------------------------------------------------------------------------------
