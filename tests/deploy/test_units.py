@@ -17,6 +17,7 @@ SCRIPTS = (
     "upgrade",
     "uninstall",
     "test-install",
+    "test-desk",
     "desk-bundle",
     "desk/install",
 )

@@ -1,8 +1,9 @@
-"""Runs inside the root of deploy/test-install, on the installed relay's own Python.
+"""Runs inside the roots of deploy/test-install and test-desk, on the installed program's own Python.
 
 visit.py typed WORDS COMMAND  runs it at a terminal, types the passphrase where it is asked for
 visit.py send SOCKET          sends a photo as tor would bring it, prints the receipt
 visit.py ask SOCKET RECEIPT   prints what the relay says of that receipt
+visit.py seal RECIPIENTS FILE  writes an envelope with a photo, as a relay would
 visit.py cut CONTROL          asks tor, over its control socket, which version it is
 """
 
@@ -16,6 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
+
+from relay.seal.envelope import Submission, seal_envelope
+from relay.seal.files import load_recipients
 
 BOUNDARY = "x7boundary7x"
 # What tor puts before each connection: the number of a circuit, dressed as an address.
@@ -78,6 +82,27 @@ def ask(path: str, receipt: str) -> str:
     return " ".join(words.partition(">")[2].split()) or answer
 
 
+def seal(recipients: str, path: str) -> str:
+    """Seal a photo that no relay has cleaned: the desk redraws it."""
+    sealed = seal_envelope(
+        Submission(
+            campaign="spring-2026",
+            language="en",
+            message="hello",
+            may_quote=True,
+            poster="general",
+            may_post=True,
+            not_before=None,
+            scrub={"removed": [], "quality": 85},
+        ),
+        photo(),
+        load_recipients(Path(recipients), slots=4, allow_classic=False),
+        envelope_bytes=512 * 1024,
+        recipient_slots=4,
+    )
+    return f"{Path(path).write_bytes(sealed)} bytes"
+
+
 def cut(path: str) -> str:
     """Speak to tor as the relay does; the cookie is where tor says."""
     with socket.socket(socket.AF_UNIX) as control:
@@ -118,6 +143,8 @@ def main() -> None:
             result = send(path)
         case ["ask", path, receipt]:
             result = ask(path, receipt)
+        case ["seal", recipients, path]:
+            result = seal(recipients, path)
         case ["cut", path]:
             result = cut(path)
         case _:

@@ -241,6 +241,7 @@ def test_the_operators_tor_runs_as_the_template_says(onions: Onions) -> None:
         "VanguardsLiteEnabled": "1",
         "SafeLogging": "1",
         "Sandbox": "1",
+        "MaxMemInQueues": str(512 << 20),
         "CookieAuthentication": "1",
     }
     with onions.host.control() as control:
