@@ -1,4 +1,4 @@
-"""Runs inside the roots of deploy/test-install and test-desk, on the installed program's own Python.
+"""Runs inside the roots of deploy/test-install and test-desk, on what is installed there.
 
 visit.py typed WORDS COMMAND  runs it at a terminal, types the passphrase where it is asked for
 visit.py send SOCKET          sends a photo as tor would bring it, prints the receipt

@@ -150,6 +150,8 @@ def test_a_full_disk_closes_the_form_with_the_first_photo_that_was_not_kept(
     ground = lay_ground(cover_write_s=3600)  # the next look is ten seconds away
     service = ground.service
     token, receipt = service.token(), service.send(dirty).receipt
+    # The first cover write has been made, so that none of the service's own meets the full disk.
+    wait_until(lambda: ground.run('grep -ac cover "$D/queue.sqlite" || :').strip() != "0")
     ground.run(FILL)
     refused = service.send(dirty, token=token, message="another")
     assert refused.status == 503
