@@ -21,7 +21,7 @@ _TUNABLES = {"glibc.malloc.perturb": "165", "glibc.malloc.tcache_count": "0"}
 # Python's own allocator keeps small pieces, with what they held. Source: its manual, PYTHONMALLOC.
 _ALLOCATOR = "malloc"
 _TOLD = "RELAY_TOLD"
-_PR_SET_DUMPABLE = 4  # Source: linux/prctl.h
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4  # Source: linux/prctl.h
 
 # What is written to find out: pieces that are small, more than Python's own allocator takes (512),
 # more than a thread's cache takes (1,032), and large but not yet mapped alone (128 kB).
@@ -124,6 +124,15 @@ def forbid_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise ConfigInvalid("this system can't forbid core dumps")
+
+
+def can_be_dumped() -> bool:
+    """Return whether a crash of this process would write its memory to a disk or to a program.
+
+    A program that collects crashes gets them whatever the limit is. Source: core(5), prctl(2).
+    """
+    is_dumpable = ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 0
+    return is_dumpable or resource.getrlimit(resource.RLIMIT_CORE) != (0, 0)
 
 
 def find_swaps(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> dict[str, bool]:

@@ -5,12 +5,12 @@ changed by it, and a service that runs goes on meanwhile.
 """
 
 import datetime as dt
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay import memory
 from relay.config import ServerConfig
-from relay.errors import RelayError
+from relay.errors import RelayError, ScrubFailed
 from relay.intake.certificate import check_certificate
 from relay.intake.exposure import check_listeners
 from relay.intake.finding import Finding, State, advice, ok, refused
@@ -22,19 +22,45 @@ from relay.intake.runtime import make_scrubber
 from relay.intake.storage import check_queue, check_room
 from relay.scrub.wire import ALL_LAYERS, Layer
 
-_WALLS = {
-    Layer.USER: ("photos are opened without rights, and not by root", "photos are opened by root"),
-    Layer.NAMESPACES: (
-        "photos are opened without a network, files or other processes in sight",
-        "photos are opened with the network and other processes in sight",
+
+@dataclass(frozen=True, kw_only=True)
+class Protection:
+    """What is said where it stands, where it is missing, and the first step to mend that."""
+
+    good: str
+    bad: str
+    mend: str
+
+
+WALLS = {
+    Layer.USER: Protection(
+        good="photos are opened without rights, and not by root",
+        bad="photos are opened by root",
+        mend="Run the relay as an account of its own: User= in its unit",
     ),
-    Layer.LANDLOCK: ("who opens photos may reach no file", "no second lock on the files"),
-    Layer.SECCOMP: (
-        "who opens photos may ask the kernel for nothing else",
-        "who opens photos may ask the kernel for anything",
+    Layer.NAMESPACES: Protection(
+        good="photos are opened without a network, files or other processes in sight",
+        bad="photos are opened with the network and other processes in sight",
+        mend="Run, as root: sysctl -w user.max_user_namespaces=10000 (on Ubuntu load "
+        "deploy/apparmor/poster-relay, and leave containers)",
+    ),
+    Layer.LANDLOCK: Protection(
+        good="who opens photos may reach no file",
+        bad="no second lock on the files",
+        mend="Use Linux 5.13 or newer, add landlock to lsm= on its command line, and restart it",
+    ),
+    Layer.SECCOMP: Protection(
+        good="who opens photos may ask the kernel for nothing else",
+        bad="who opens photos may ask the kernel for anything",
+        mend="Move to a machine with x86-64 or ARM64 and Debian's own kernel",
     ),
 }
-
+MEMORY = Protection(
+    good="freed memory is overwritten",
+    bad="freed memory keeps what was in it",
+    mend="Use Debian's own python3, which has glibc, and set no LD_PRELOAD",
+)
+_BOX_MEND = "See that 2 GiB of memory are free (free -h), and install the locked wheels again"
 _COSTS = {
     "same_day_pull": "whoever gets at a desk learns in which order people sent, within a day. Set "
     "it to false",
@@ -49,7 +75,7 @@ async def check(config: ServerConfig, path: Path) -> list[Finding]:
     places = check_places(config, path)
     return [
         *await _check_box(config),
-        _check_memory(config),
+        _check_protection(config, memory.NAME, MEMORY, stands=memory.is_freed_overwritten()),
         check_dumps(),
         check_swap(),
         check_clock(now.date()),
@@ -71,30 +97,25 @@ async def _check_box(config: ServerConfig) -> list[Finding]:
         make_scrubber(config)  # looks at the names in accept_missing
         async with make_scrubber(replace(config, accept_missing=every)) as scrubber:
             layers = scrubber.layers
+    except ScrubFailed as error:
+        return [refused("box", f"{error.message} {_BOX_MEND}", blocks=True)]
     except RelayError as error:
         return [refused("box", error.message, blocks=True)]
-    return [_wall(config, layer, stands=layer in layers) for layer in ALL_LAYERS]
+    return [
+        _check_protection(config, layer.word, WALLS[layer], stands=layer in layers)
+        for layer in ALL_LAYERS
+    ]
 
 
-def _wall(config: ServerConfig, layer: Layer, *, stands: bool) -> Finding:
-    good, bad = _WALLS[layer]
-    return _protection(config, layer.word, good if stands else bad, stands=stands)
-
-
-def _protection(config: ServerConfig, name: str, words: str, *, stands: bool) -> Finding:
+def _check_protection(
+    config: ServerConfig, name: str, protection: Protection, *, stands: bool
+) -> Finding:
     if stands:
-        return ok(name, words)
+        return ok(name, protection.good)
     if name in config.accept_missing:
-        return Finding(name=name, state=State.ACCEPTED, words=words)
-    words = f"{words}. Mend it, or accept it: accept_missing"
+        return Finding(name=name, state=State.ACCEPTED, words=protection.bad)
+    words = f"{protection.bad}. {protection.mend}. Or go without: accept_missing"
     return refused(name, words, blocks=True)
-
-
-def _check_memory(config: ServerConfig) -> Finding:
-    if memory.is_freed_overwritten():
-        return _protection(config, memory.NAME, "freed memory is overwritten", stands=True)
-    words = "freed memory keeps what was in it: this needs glibc"
-    return _protection(config, memory.NAME, words, stands=False)
 
 
 def _check_settings(config: ServerConfig) -> list[Finding]:

@@ -2,16 +2,20 @@
 
 import ctypes
 import datetime as dt
-import resource
+from contextlib import suppress
+from pathlib import Path
 
 from relay import memory
 from relay.errors import RelayError
 from relay.intake.finding import Finding, State, advice, ok, refused
-from relay.scrub.decoders import find_known_bad, find_versions
+from relay.scrub.decoders import find_known_bad, find_unreadable, find_versions
 
 # Nobody has run this version before that day, so no clock may say that it is earlier.
 _WRITTEN = dt.date(2026, 11, 24)
 _STA_UNSYNC, _TIME_ERROR = 0x40, 5  # Source: linux/timex.h, adjtimex(2)
+_CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
+_DUMPS_MEND = "Start the relay outside of the sandbox or container that forbids it prctl(2)"
+_DECODERS_MEND = "Install the locked wheels again (scripts/setup run)"
 _REST_BYTES = 512  # of struct timex; more than any kernel writes
 
 
@@ -30,14 +34,26 @@ class _Timex(ctypes.Structure):
 
 
 def check_dumps() -> Finding:
-    """Look whether a crash could write memory to the disk."""
-    try:
+    """Try whether this system lets a relay forbid that a crash writes its memory anywhere.
+
+    `relay serve` does the same at its start. What the kernel does with other programs is no matter.
+    """
+    with suppress(RelayError, OSError, ValueError):  # what counts is how it is then
         memory.forbid_dumps()
-    except RelayError as error:
-        return refused("dumps", error.message, blocks=True)
-    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
-        return refused("dumps", "a crash may write memory to the disk", blocks=True)
-    return ok("dumps", "a crash writes no memory to the disk")
+    if memory.can_be_dumped():
+        words = f"a crash may write memory to {_find_collector()}, and this system won't forbid it."
+        return refused("dumps", f"{words} {_DUMPS_MEND}", blocks=True)
+    return ok("dumps", "a crash of the relay writes no memory anywhere: tried here")
+
+
+def _find_collector() -> str:
+    """Return where the kernel leaves a crashed program's memory. Source: core(5)."""
+    try:
+        pattern = _CORE_PATTERN.read_text("utf-8", "replace").strip()
+    except OSError:
+        pattern = ""
+    collector = pattern[1:].split() or ["another program"]
+    return collector[0] if pattern.startswith("|") else "the disk"
 
 
 def check_swap() -> Finding:
@@ -75,6 +91,10 @@ def check_decoders(*, heic: bool) -> list[Finding]:
             words=f"{known.decoder} {version}: {known.why} ({known.source}). {known.mend}",
         )
         for version, known in find_known_bad(versions)
+    ]
+    findings += [
+        advice("decoders", f"{name} {versions[name]}: no version to compare. {_DECODERS_MEND}")
+        for name in find_unreadable(versions)
     ]
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return findings or [ok("decoders", listed)]

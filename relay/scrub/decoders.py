@@ -68,6 +68,12 @@ KNOWN_BAD = (
         source="CVE-2025-48174 and CVE-2025-48175",
     ),
     KnownBad(
+        decoder="dav1d",
+        below=(1, 4, 0),
+        why="an integer overflow by a large frame",
+        source="CVE-2024-1580",
+    ),
+    KnownBad(
         decoder="zlib",
         below=(1, 2, 13),
         why="a heap overflow by a gzip header, which PNG has not",
@@ -87,12 +93,33 @@ def find_versions(*, heic: bool) -> dict[str, str]:
     }
     zlib_ng = features.version("zlib_ng")  # it answers for zlib with a number of zlib's
     asked["zlib-ng" if zlib_ng else "zlib"] = zlib_ng or features.version("zlib")
+    asked |= _find_dav1d()
     if heic:
-        try:
-            asked["libheif"] = importlib.import_module("pillow_heif").libheif_version()
-        except ImportError:
-            asked["libheif"] = None
+        asked |= _find_heic()
     return {name: version for name, version in asked.items() if version is not None}
+
+
+def _find_dav1d() -> dict[str, str | None]:
+    """Return the version of what decodes AVIF below libavif, where Pillow tells it."""
+    try:
+        said = importlib.import_module("PIL._avif").codec_versions()
+    except (ImportError, AttributeError):
+        return {}
+    match = re.search(r"dav1d \[dec\]:([^\s,]+)", said)
+    return {"dav1d": match[1]} if match else {}
+
+
+def _find_heic() -> dict[str, str | None]:
+    try:
+        pillow_heif = importlib.import_module("pillow_heif")
+        below = pillow_heif.libheif_info()["decoders"].get("libde265", "")
+    except (ImportError, AttributeError, KeyError):
+        return {"libheif": None}
+    match = re.search(r"version (\S+)", below)
+    return {
+        "libheif": pillow_heif.libheif_version(),
+        "libde265": match[1] if match else None,
+    }
 
 
 def find_known_bad(versions: dict[str, str]) -> Iterator[tuple[str, KnownBad]]:
@@ -101,6 +128,11 @@ def find_known_bad(versions: dict[str, str]) -> Iterator[tuple[str, KnownBad]]:
         version = versions.get(known.decoder)
         if version is not None and known.since <= _parse(version) < known.below:
             yield version, known
+
+
+def find_unreadable(versions: dict[str, str]) -> list[str]:
+    """Return the decoders whose version is no number, so that nothing is known of them."""
+    return [name for name, version in versions.items() if not _parse(version)]
 
 
 def _parse(version: str) -> _Version:

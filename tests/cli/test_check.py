@@ -22,8 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from relay import memory
 from relay.config import ServerConfig
-from relay.intake import onion
+from relay.intake import check as checking
+from relay.intake import machine, onion
 from relay.intake.certificate import check_certificate
 from relay.intake.exposure import check_listeners
 from relay.intake.machine import check_clock
@@ -93,10 +95,10 @@ def test_what_is_missing_is_refused_by_name_and_accepted_by_name(campaign: Path)
     configure(campaign, accept_missing=[])
     check = on_a_poor_machine("check", "--config", config)
     assert check.code == 1
-    assert [line.split()[1] for line in check.out.splitlines() if "refused" in line] == [
-        "user",
-        "namespaces",
-    ]
+    refused = [line for line in check.out.splitlines() if "refused" in line]
+    assert [line.split()[1] for line in refused] == ["user", "namespaces"]
+    assert "Run the relay as an account of its own" in refused[0]
+    assert "sysctl -w user.max_user_namespaces=10000" in refused[1]
     serve = on_a_poor_machine("serve", "--config", config)
     assert serve.code == 2
     assert "user, namespaces" in serve.err
@@ -150,6 +152,21 @@ def test_memory_that_is_not_overwritten_is_refused_unless_accepted(campaign: Pat
         )
         assert done.returncode in (1, 2)
         assert said in done.stdout + done.stderr
+
+
+def test_a_box_that_does_not_start_is_refused_with_what_to_try(campaign: Path) -> None:
+    code = (
+        "import sys; from relay.scrub import supervisor; supervisor._PROGRAM = ('-c', ''); "
+        "from relay.cli import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", "--config", str(campaign / "relay.toml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "refused   box          The box does not start. See that 2 GiB of memory" in done.stdout
 
 
 def test_a_name_that_is_none_is_refused(campaign: Path) -> None:
@@ -687,6 +704,8 @@ def test_a_clock_that_can_not_be_right_is_a_danger() -> None:
         ({"JPEG": "2.0.6"}, []),
         ({"libheif": "1.23.6"}, ["libheif"]),
         ({"zlib": "1.2.12"}, ["zlib"]),
+        ({"dav1d": "1.3.0-0-g1234567"}, ["dav1d"]),
+        ({"dav1d": "1.5.3-0-gb546257"}, []),
         ({"zlib": "1.2.13.1-motley"}, []),
     ],
 )
@@ -700,9 +719,32 @@ def test_decoders_known_to_be_dangerous_are_named_with_a_source(
 
 def test_the_decoders_that_are_installed_are_found_and_are_not_known_to_be_dangerous() -> None:
     versions = find_versions(heic=False)
-    assert {"Pillow", "JPEG", "WebP", "AVIF"} < versions.keys()
     assert not list(find_known_bad(versions))
-    assert "libheif" in find_versions(heic=True)
+    assert {"Pillow", "JPEG", "WebP", "AVIF", "dav1d"} < versions.keys()
+    assert {"libheif", "libde265"} < find_versions(heic=True).keys()
+
+
+def test_a_decoder_without_a_version_to_compare_is_not_praised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "find_versions", lambda **_: {"WebP": "unknown", "JPEG": "3.2.0"})
+    (found,) = machine.check_decoders(heic=False)
+    assert found.state == "advice"
+    assert found.words.startswith("WebP unknown: no version to compare. Install the locked wheels")
+
+
+def test_memory_that_a_crash_would_write_is_found_with_where_it_would_go(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As on a system that refuses: the tests' own process has forbidden nothing."""
+    monkeypatch.setattr(memory, "forbid_dumps", lambda: None)
+    pattern = tmp_path / "core_pattern"
+    monkeypatch.setattr(machine, "_CORE_PATTERN", pattern)
+    for text, where in (("core", "the disk"), ("|/usr/bin/collector %P", "/usr/bin/collector")):
+        pattern.write_text(f"{text}\n")
+        found = machine.check_dumps()
+        assert (found.state, found.blocks) == ("refused", True)
+        assert f"a crash may write memory to {where}," in found.words
 
 
 def test_the_check_needs_no_root(campaign: Path) -> None:
@@ -818,5 +860,10 @@ def test_a_control_socket_that_talks_nonsense_is_advice_and_no_trace(
 
 
 @pytest.mark.parametrize("name", NAMES[:5])
-def test_every_protection_is_explained_to_the_operator(name: str) -> None:
-    assert f"| `{name}` |" in (ROOT / "docs/operator.md").read_text()
+def test_every_protection_is_explained_to_the_operator_with_what_mends_it(name: str) -> None:
+    """The table's last column is what the check says."""
+    missing = [*checking.WALLS.values(), checking.MEMORY][NAMES.index(name)]
+    (row,) = re.findall(
+        rf"^\| `{name}` \|.*\| (.*) \|$", (ROOT / "docs/operator.md").read_text(), re.MULTILINE
+    )
+    assert row.replace("`", "") == missing.mend
