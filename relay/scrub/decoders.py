@@ -105,7 +105,7 @@ def _find_dav1d() -> dict[str, str | None]:
         said = importlib.import_module("PIL._avif").codec_versions()
     except (ImportError, AttributeError):
         return {}
-    match = re.search(r"dav1d \[dec\]:([^\s,]+)", said)
+    match = re.search(r"dav1d \[dec\]:([^\s,-]+)", said)
     return {"dav1d": match[1]} if match else {}
 
 
