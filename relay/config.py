@@ -11,7 +11,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from relay.errors import ConfigInvalid
 
@@ -21,6 +21,7 @@ _MOST_DAYS = 3650
 _MOST_COVER_S = 3600
 _LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9a-f:]+\]|localhost):(?P<port>[0-9]{1,5})")
 _UNIX = "unix:"
+HANDED_OVER: Literal["systemd"] = "systemd"
 _LONGEST_SOCKET = 107  # bytes; source: sockaddr_un in unix(7)
 _ONION = re.compile(r"[a-z2-7]{56}\.onion")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+")
@@ -34,7 +35,8 @@ class ServerConfig:
 
     # Name of the campaign; it stands in every envelope. Letters, digits, dashes.
     campaign: str
-    # Where the form is served: an address and a port, `unix:` and a path, or nothing.
+    # Where the form is served: an address and a port, `unix:` and a path, `systemd` for the socket
+    # that it hands over, or nothing.
     listen: str = "127.0.0.1:8080"
     # The name under which it is reached; a request for another is refused. Empty: any.
     host: str = ""
@@ -209,23 +211,32 @@ def _check_reach(config: ServerConfig, path: Path) -> None:
     used = [endpoint for endpoint in endpoints if endpoint is not None]
     if len({*used}) < len(used):
         raise ConfigInvalid(f"{path}: two listeners with one address")
-    if (config.tls_certificate is None) != (config.tls_key is None):
-        raise ConfigInvalid(f"{path}: tls_certificate and tls_key belong together")
-    if config.tls_key is not None and not isinstance(form, tuple):
-        raise ConfigInvalid(f"{path}: tls_key: listen is an address and a port then")
+    if HANDED_OVER in {onion, desk, health}:
+        raise ConfigInvalid(f"{path}: {HANDED_OVER}: for listen alone")
+    _check_tls(config, form, path)
     if config.host and not _HOST.fullmatch(config.host):
         raise ConfigInvalid(f"{path}: host is a name such as relay.example.org")
     if config.onion_address and not _ONION.fullmatch(config.onion_address):
         raise ConfigInvalid(f"{path}: onion_address is 56 letters and digits, then .onion")
 
 
-# Address and port, or the path of a Unix socket, or nothing.
-Endpoint = tuple[str, int] | Path | None
+def _check_tls(config: ServerConfig, form: "Endpoint", path: Path) -> None:
+    if (config.tls_certificate is None) != (config.tls_key is None):
+        raise ConfigInvalid(f"{path}: tls_certificate and tls_key belong together")
+    if config.tls_key is not None and (form is None or isinstance(form, Path)):
+        words = f"listen is an address and a port, or {HANDED_OVER}, then"
+        raise ConfigInvalid(f"{path}: tls_key: {words}")
+
+
+# Address and port, the path of a Unix socket, a socket that systemd has opened, or nothing.
+Endpoint = tuple[str, int] | Path | Literal["systemd"] | None
 
 
 def _read_endpoint(listen: str, name: str, folder: Path) -> Endpoint:
     if not listen:
         return None
+    if listen == HANDED_OVER:
+        return HANDED_OVER
     if not listen.startswith(_UNIX):
         return split_listen(listen, name)
     path = folder.absolute() / listen.removeprefix(_UNIX)

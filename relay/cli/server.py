@@ -77,7 +77,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _form_address(config: ServerConfig) -> str:
     if not isinstance(config.endpoint("listen"), tuple):
-        return config.listen  # unix: and a path, or nothing
+        return config.listen  # unix: and a path, systemd's socket, or nothing
     scheme = "http" if config.tls_key is None else "https"
     return f"{scheme}://{config.listen}/"
 

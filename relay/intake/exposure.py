@@ -6,7 +6,7 @@ Apart from the rest of the check, so that a service loads no decoder for it.
 import ipaddress
 from pathlib import Path
 
-from relay.config import LISTENERS, ServerConfig
+from relay.config import LISTENERS, Endpoint, ServerConfig
 from relay.errors import ConfigInvalid
 from relay.intake.finding import Finding, ok, refused
 from relay.intake.places import find_exposed
@@ -38,11 +38,11 @@ def find_open_listeners(config: ServerConfig) -> list[Finding]:
     return [finding for finding in check_listeners(config) if finding.blocks]
 
 
-def _check_listener(name: str, endpoint: tuple[str, int] | Path, config: ServerConfig) -> Finding:
+def _check_listener(name: str, endpoint: Endpoint, config: ServerConfig) -> Finding:
     what = f"{name} = {getattr(config, name)!r} is open to"
     if isinstance(endpoint, Path):
         return ok("listeners", f"{what} its owner and group on this machine")
-    if _is_loopback(endpoint[0]):
+    if isinstance(endpoint, tuple) and _is_loopback(endpoint[0]):
         return ok("listeners", f"{what} this machine alone")
     if config.demo:
         mend = "Listen on 127.0.0.1, or set demo = false"

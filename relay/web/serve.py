@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.config import Endpoint, ServerConfig
+from relay.config import HANDED_OVER, Endpoint, ServerConfig
 from relay.errors import ConfigInvalid
 from relay.intake.runtime import open_runtime
 from relay.web.app import create_desk_app, create_form_app, create_health_app
@@ -26,6 +26,7 @@ _LINGER_S = 30.0  # read on after a refusal, so that the page arrives instead of
 _KEEPALIVE_S = 75.0
 _BACKLOG = 512
 _PROBE_S = 2.0
+_FIRST_HANDED_OVER = 3  # Source: sd_listen_fds(3), SD_LISTEN_FDS_START
 _SOCKET_MODE = 0o660  # its owner, and the group that tor and the operator are in
 
 
@@ -99,12 +100,14 @@ async def _listen(
         return make()
 
     try:
-        if isinstance(endpoint, Path):
+        if endpoint == HANDED_OVER:
+            await _listen_at_socket(stack, protocol, _take_socket())
+        elif isinstance(endpoint, Path):
             await _listen_at_path(stack, protocol, endpoint)
         else:
             await _listen_at_port(stack, protocol, endpoint)
     except OSError as error:
-        where = endpoint if isinstance(endpoint, Path) else ":".join(map(str, endpoint))
+        where = ":".join(map(str, endpoint)) if isinstance(endpoint, tuple) else endpoint
         why = os.strerror(error.errno) if error.errno else error.strerror
         raise ConfigInvalid(f"can't listen on {where}: {why}. Choose another address.") from error
 
@@ -116,6 +119,31 @@ async def _listen_at_port(
 ) -> None:
     server = await asyncio.get_running_loop().create_server(protocol, *endpoint, backlog=_BACKLOG)
     stack.callback(server.close)
+
+
+async def _listen_at_socket(
+    stack: AsyncExitStack, protocol: Callable[[], asyncio.Protocol], listener: socket.socket
+) -> None:
+    server = await asyncio.get_running_loop().create_server(
+        protocol, sock=listener, backlog=_BACKLOG
+    )
+    stack.callback(server.close)
+
+
+def _take_socket() -> socket.socket:
+    """Return the socket that systemd has opened for us. Source: sd_listen_fds(3).
+
+    Raises:
+        ConfigInvalid: it has opened none.
+    """
+    told = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    if told != (str(os.getpid()), "1"):
+        raise ConfigInvalid(
+            f"listen = {HANDED_OVER!r}: systemd has handed over no socket. Stop the relay, run: "
+            "systemctl enable --now poster-relay.socket, then start the relay"
+        )
+    os.set_inheritable(_FIRST_HANDED_OVER, False)  # noqa: FBT003 - the standard library's own
+    return socket.socket(fileno=_FIRST_HANDED_OVER)
 
 
 async def _listen_at_path(
