@@ -139,8 +139,7 @@ def _take_socket() -> socket.socket:
     told = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
     if told != (str(os.getpid()), "1"):
         raise ConfigInvalid(
-            f"listen = {HANDED_OVER!r}: systemd has handed over no socket. Stop the relay, run: "
-            "systemctl enable --now poster-relay.socket, then start the relay"
+            f"listen = {HANDED_OVER!r}: systemd has handed over no socket. Run deploy/install again"
         )
     os.set_inheritable(_FIRST_HANDED_OVER, False)  # noqa: FBT003 - the standard library's own
     return socket.socket(fileno=_FIRST_HANDED_OVER)

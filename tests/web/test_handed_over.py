@@ -59,7 +59,7 @@ def test_without_a_socket_it_says_how_to_have_one(campaign: Path) -> None:
     configure(campaign, demo="false", listen='"systemd"', **doors.TLS_SETTINGS)
     done = relay("serve", "--config", campaign / "relay.toml")
     assert done.code == 2
-    assert "systemctl enable --now poster-relay.socket" in done.err
+    assert "deploy/install" in done.err
 
 
 def test_a_socket_that_is_handed_over_is_served_over_tls_only(campaign: Path) -> None:
