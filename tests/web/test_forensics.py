@@ -120,7 +120,9 @@ def read_some(source: io.RawIOBase, most: int) -> bytes:
 
 def files_since(began: float, *folders: Path) -> Iterator[bytes]:
     for folder in folders:
-        for place, _, names in os.walk(folder):  # passes over what others remove meanwhile
+        for place, below, names in os.walk(folder):  # passes over what others remove meanwhile
+            # Nor into what is mounted there: another's /proc has files whose reading never ends.
+            below[:] = [name for name in below if not os.path.ismount(Path(place) / name)]
             for path in (Path(place) / name for name in names):
                 with contextlib.suppress(OSError):
                     if path.is_file() and path.stat().st_mtime >= began:
