@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import os
 import ssl
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,12 @@ _MOST_GREETINGS = 200  # at about 300 kB each
 
 
 class Certificate:
-    """A certificate and its key: in use, and read again when either file changes."""
+    """A certificate and its key: in use, and read again when either file changes.
+
+    Each connection gets a context of its own. With TLS 1.2, OpenSSL keeps the secret of every
+    session in its context, so that the next visit may go on with it; Python has no switch for
+    that. With the connection the context goes, and OpenSSL overwrites the secret.
+    """
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Load both.
@@ -26,9 +33,13 @@ class Certificate:
         self._paths = (certificate, key)
         self._seen = self._look()
         try:
-            self.context = self._load()  # that of the next connection
+            self._pair = _Pair(*self._paths)
         except OSError as error:  # ssl.SSLError is one
             raise ConfigInvalid(f"{certificate}, {key}: {_words(error)}") from error
+
+    def new_context(self) -> ssl.SSLContext:
+        """Return a context for one connection. Takes some milliseconds."""
+        return self._pair.new_context()
 
     async def watch(self) -> None:
         """Look at the files now and then. New connections get the new certificate."""
@@ -39,7 +50,7 @@ class Certificate:
                 continue
             self._seen = seen
             try:
-                self.context = await asyncio.to_thread(self._load)
+                self._pair = await asyncio.to_thread(_Pair, *self._paths)
             except OSError as error:
                 events.error("certificate: %s; the one before goes on", _words(error))
             else:
@@ -56,10 +67,35 @@ class Certificate:
             seen.append((found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns))
         return seen
 
-    def _load(self) -> ssl.SSLContext:
+
+class _Pair:
+    """The bytes of a certificate and its key as they once were good, whatever becomes of the files.
+
+    OpenSSL reads both by a path only: they lie in files that are in memory alone, and go with us.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Read both.
+
+        Raises:
+            OSError: they can't be read; ssl.SSLError: they don't belong together.
+        """
+        self._certificate = self._hold(certificate)
+        self._key = self._hold(key)
+        self.new_context()
+
+    def new_context(self) -> ssl.SSLContext:
         context = _new_context()
-        context.load_cert_chain(*self._paths, password=_refuse_password)
+        # Our own descriptors, which we may open however closed to others our memory is.
+        context.load_cert_chain(self._certificate, self._key, password=_refuse_password)
         return context
+
+    def _hold(self, path: Path) -> str:
+        content = path.read_bytes()
+        held = os.memfd_create("pem", os.MFD_CLOEXEC)
+        weakref.finalize(self, os.close, held)
+        os.write(held, content)
+        return f"/proc/self/fd/{held}"
 
 
 class BeforeTls(asyncio.Protocol):
@@ -111,7 +147,7 @@ class BeforeTls(asyncio.Protocol):
             secured = await asyncio.get_running_loop().start_tls(
                 transport,
                 self,
-                self._certificate.context,
+                self._certificate.new_context(),
                 server_side=True,
                 ssl_handshake_timeout=_HANDSHAKE_S,
             )
@@ -134,7 +170,7 @@ def _refuse_password() -> str:
 
 
 def _new_context() -> ssl.SSLContext:
-    """Return what a browser of the last ten years can talk to, and no session outlives."""
+    """Return what a browser of the last ten years can talk to."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION

@@ -15,6 +15,7 @@ import secrets
 import signal
 import socket
 import sqlite3
+import ssl
 import string
 import struct
 import subprocess
@@ -338,6 +339,32 @@ def test_so_it_is_at_every_door(
         receipt = sender.hers["receipt"][0].decode()
         assert sender.post_receipt("receipt", receipt).status == 200
         sender.assert_forgotten()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_secret_of_a_tls_session_is_forgotten(
+    start_service: Starter,
+    campaign: Path,
+    new_sender: NewSender,
+    tmp_path: Path,
+    version: ssl.TLSVersion,
+) -> None:
+    """With it, whoever has recorded the visit could read it."""
+    doors.write_pair(campaign)
+    service = start_service(**doors.TLS_SETTINGS, **doors.ONION_SETTINGS)
+    trusted = doors.trusting(campaign / "certificate.pem")
+    trusted.minimum_version = trusted.maximum_version = version
+    trusted.keylog_filename = str(tmp_path / "keys")
+    sender = new_sender(service)
+    sender.connection = doors.Visitor(campaign / "onion.sock", host=doors.HOST)
+    sender.connection.sock = client = doors.secure(service, trusted)
+    sender.request("GET", "/en/")
+    kept = {"CLIENT_RANDOM", "CLIENT_TRAFFIC_SECRET_0"}  # of 1.2, of 1.3
+    lines = [line.split() for line in (tmp_path / "keys").read_text().splitlines()]
+    sender.hers["session"] = [bytes.fromhex(line[2]) for line in lines if line[0] in kept]
+    assert "session in memory" in left_of(sender.hers, service, inf), "looking works"
+    client.unwrap().close()
+    sender.assert_forgotten()
 
 
 def test_a_receipt_is_forgotten(service: Service, new_sender: NewSender) -> None:

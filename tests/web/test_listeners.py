@@ -7,6 +7,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -274,11 +275,12 @@ def test_tls_is_of_today_and_no_visit_can_be_tied_to_the_next(tls_service: Servi
     context = trusting(tls_service.folder / "certificate.pem")
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         context.minimum_version = context.maximum_version = version
-        with secure(tls_service, context) as client:
-            client.sendall(b"GET /en/ HTTP/1.1\r\nHost: relay.example.org\r\n\r\n")
-            assert client.recv(64).startswith(b"HTTP/1.1 200")
-            session = client.session
-            assert session is None or not session.has_ticket
+        visitor = Visitor(Path(), host=HOST)
+        visitor.sock = client = secure(tls_service, context)
+        assert visitor.ask().read()
+        session = client.session
+        assert session is None or not session.has_ticket
+        client.unwrap().close()  # cleanly: of a session that was cut nobody takes up the thread
         with context.wrap_socket(
             socket.create_connection(("127.0.0.1", tls_service.port), timeout=20),
             server_hostname="relay.example.org",
@@ -323,6 +325,33 @@ async def test_a_new_certificate_is_used_without_a_restart_and_a_broken_one_is_n
         assert time.monotonic() < deadline
     watching.cancel()
     server.close()
+
+
+AS_THE_UNIT_DOES = """
+import os
+from pathlib import Path
+from relay import memory
+from relay.web.tls import Certificate
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+memory.forbid_dumps()
+certificate = Certificate(Path("certificate.pem"), Path("key.pem"))
+Path("certificate.pem").write_text("broken")
+Path("key.pem").unlink()
+certificate.new_context()
+print("root" if os.getuid() == 0 else "no root")
+"""
+
+
+def test_a_pair_that_was_good_serves_on_without_its_files_and_without_root(tmp_path: Path) -> None:
+    for path in (tmp_path, *write_pair(tmp_path)):
+        if os.getuid() == 0:
+            os.chown(path, 65534, 65534)
+    command = [sys.executable, "-c", AS_THE_UNIT_DOES]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "no root\n", done.stderr
 
 
 def test_silent_greetings_keep_nobody_out_and_cost_little(tls_service: Service) -> None:
