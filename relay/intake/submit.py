@@ -49,6 +49,7 @@ class Intake:
     keys: ServiceKeys
     queue: SealedQueue
     scrubber: Scrubber
+    most_queued: int | None = None  # beyond it this way in is closed; None: the queue's own limit
 
     async def submit(
         self,
@@ -100,7 +101,9 @@ class Intake:
             receipt = self.keys.receipt_for(token, digest, generation)
             hashed = self.keys.hash_receipt(receipt)
             try:
-                is_kept = await self.queue.enqueue(envelope, hashed, today=utc_today())
+                is_kept = await self.queue.enqueue(
+                    envelope, hashed, today=utc_today(), most=self.most_queued
+                )
             except NotKept:
                 self.door.close(Cause.QUEUE, self.queue.find_fault() or CANT_WRITE)
                 raise
@@ -117,7 +120,7 @@ class Intake:
         """
         self.door.require_open()
         try:
-            is_full = await self.queue.is_full()
+            is_full = await self.queue.is_full(most=self.most_queued)
         except NotKept as error:
             self.door.close(Cause.QUEUE, CANT_WRITE)
             raise Closed from error

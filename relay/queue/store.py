@@ -191,20 +191,22 @@ class SealedQueue:
 
     # -- the submitter's side ------------------------------------------------------------------
 
-    async def enqueue(self, sealed: bytes, receipt_hash: bytes, *, today: dt.date) -> bool:
+    async def enqueue(
+        self, sealed: bytes, receipt_hash: bytes, *, today: dt.date, most: int | None = None
+    ) -> bool:
         """Keep `sealed` durably: when this returns True, it is synced to the disk.
 
         Where the queue already holds this receipt, nothing changes. False: the receipt stands
         for something taken back, returned or expired, so nothing was kept under it.
 
         Raises:
-            QueueFull: `max_queued` envelopes are held. NotKept: the disk said no.
+            QueueFull: `max_queued` envelopes are held, or `most`. NotKept: the disk said no.
         """
         async with self._begin() as connection:
             known = await _one(connection, submission.c.receipt_hash == receipt_hash)
             if known is not None:
                 return known.state not in (*GONE, State.RETURNED)
-            if await _count_held(connection) >= self._max_queued:
+            if await _count_held(connection) >= self._limit(most):
                 raise QueueFull
             row = {
                 "id": secrets.token_bytes(16),
@@ -218,10 +220,13 @@ class SealedQueue:
             await connection.execute(insert(envelope).values(id=row["id"], sealed=sealed))
         return True
 
-    async def is_full(self) -> bool:
+    async def is_full(self, *, most: int | None = None) -> bool:
         """Whether the next submission would be refused. Counts only after something was written."""
         held = self._held
-        return (await self.count() if held is None else held) >= self._max_queued
+        return (await self.count() if held is None else held) >= self._limit(most)
+
+    def _limit(self, most: int | None) -> int:
+        return self._max_queued if most is None else min(most, self._max_queued)
 
     async def count(self) -> int:
         """Return how many envelopes are held, after a look into the database."""

@@ -1,5 +1,7 @@
 """The applications of the listeners, and what every answer has in common."""
 
+from dataclasses import replace
+
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -19,8 +21,12 @@ _OK, _METHOD_NOT_ALLOWED = 200, 405
 def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -> web.Application:
     """Return the submitter's application; in a demo the clearnet's carries the desk's API too.
 
-    Each listener has a share of its own of the memory for uploads: neither starves the other.
+    Each listener has a share of its own of the memory for uploads, and the last quarter of the
+    queue is the onion's, where a flood costs work: neither starves the other.
     """
+    intake = runtime.intake
+    if config.onion_listen and not is_onion:
+        intake = replace(intake, most_queued=max(1, config.max_queued * 3 // 4))
     place = Place(
         name="onion" if is_onion else "clearnet",
         host=config.onion_address if is_onion else config.host,
@@ -29,7 +35,7 @@ def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -
     )
     pages = Pages(place)
     submitter = SubmitterPages(
-        intake=runtime.intake,
+        intake=intake,
         pages=pages,
         budget=Budget(
             config.max_inflight_bytes // max(1, bool(config.listen) + bool(config.onion_listen))

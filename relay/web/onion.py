@@ -85,11 +85,21 @@ class Circuits:
     def __init__(self, tor_control: Path | None) -> None:
         """Cut circuits by tor's control socket, where there is one, and always at our end."""
         self._tor_control = tor_control
+        self._tor = _identify(tor_control)
         self._circuits: dict[int, Circuit] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def enter(self, number: int) -> Circuit:
-        """Return the circuit that a new connection has come by."""
+        """Return the circuit that a new connection has come by.
+
+        A tor that has started again counts from the beginning, and has made its control socket
+        anew: then the numbers stand for others.
+        """
+        if (tor := _identify(self._tor_control)) != self._tor:
+            self._tor = tor
+            for other in self._circuits.values():
+                other.close = _ignore
+            self._circuits.clear()
         self._forget()
         circuit = self._circuits.pop(number, None)
         if circuit is None:
@@ -111,6 +121,18 @@ class Circuits:
             task = asyncio.get_running_loop().create_task(_close(self._tor_control, number))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+
+def _ignore(_: int) -> None:
+    """Close nothing: the number is another's by now."""
+
+
+def _identify(path: Path | None) -> tuple[int, int] | None:
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_ino, found.st_ctime_ns)
 
 
 async def _close(tor_control: Path, number: int) -> None:

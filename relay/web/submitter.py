@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -30,7 +30,7 @@ from relay.receipt import grouped, read_receipt
 from relay.web.connection import Connection
 from relay.web.onion import Circuit
 from relay.web.pages import FALLBACK, LANGUAGES, REASONS, REMOVALS, SENTENCES, Pages
-from relay.web.upload import Budget, Form, Limits, read_form
+from relay.web.upload import Budget, Form, Limits, Reservation, read_form
 
 _FRESH = {"may_post": "yes"}
 RECEIPT_FIELD = "receipt"
@@ -77,8 +77,9 @@ class SubmitterPages:
         try:
             _require_same_site(request)
             circuit = _circuit(request)
-            with _counted(request), self.budget.reserve() as reservation:
+            with _counted(request), self._reserve(request) as reservation:
                 await read_form(request, self.limits, reservation, form)
+                reservation.settle()
                 acknowledgement = await self.intake.submit(
                     _read_upload(form, language),
                     is_wanted=lambda: _is_connected(request),
@@ -139,12 +140,23 @@ class SubmitterPages:
         _require_same_site(request)
         limits = replace(self.limits, names={RECEIPT_FIELD}, max_bytes=0)
         form = Form()
-        with _counted(request), self.budget.reserve() as reservation:
+        with _counted(request), self._reserve(request) as reservation:
             await read_form(request, limits, reservation, form)
         try:
             return read_receipt(form.fields[RECEIPT_FIELD])
         except KeyError:
             raise ReceiptMistyped from None
+
+    def _reserve(self, request: web.Request) -> AbstractContextManager[Reservation]:
+        """Reserve memory for what is sent; whoever loses it is cut, and her circuit struck."""
+
+        def end() -> None:
+            if (circuit := _circuit(request)) is not None:
+                circuit.strike()
+            if request.transport is not None:
+                request.transport.abort()
+
+        return self.budget.reserve(end)
 
     def _form(
         self, language: str, *, fields: Mapping[str, str], error: RelayError | None, status: int

@@ -6,7 +6,7 @@ dropped unread.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -27,47 +27,83 @@ MAX_FIELD_BYTES = 16 * 1024  # the message, 500 characters, has 2,000; the rest 
 _MAX_PARTS = 32
 _MAX_URLENCODED_BYTES = 4 * 1024
 _WINDOW_S = 60.0
+_SPARED_S = 30.0  # of an upload's beginning: by then a fast one is here
+_HALF_S, _LEAST_BYTES = 20.0, 4096
 _DISCARD_FACTOR = 4  # read this many times the limit on, so that the page of refusal arrives
 
 
 class Budget:
-    """Bytes that all uploads together may hold in memory."""
+    """Bytes that all uploads together may hold in memory.
+
+    Where they run out, the upload that holds most and has brought least of late is ended: else a
+    few that send as slowly as they may would hold everything for hours.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         """Allow `max_bytes`."""
         self._left = max_bytes
+        self._reservations: set[Reservation] = set()
 
     @contextmanager
-    def reserve(self) -> Iterator["Reservation"]:
-        """Hold bytes for one upload and give them all back at the end."""
-        reservation = Reservation(self)
+    def reserve(self, end: Callable[[], None]) -> Iterator["Reservation"]:
+        """Hold bytes for one upload and give them all back at the end. end: ends that upload."""
+        reservation = Reservation(self, end)
+        self._reservations.add(reservation)
         try:
             yield reservation
         finally:
+            self.forget(reservation)
             self._left += reservation.held
 
     def take(self, count: int) -> None:
         """Take `count` bytes.
 
         Raises:
-            Busy: they are not there.
+            Busy: they are not there; a moment later they may be.
         """
         if count > self._left:
+            self._end_the_slowest()
             raise Busy
         self._left -= count
 
+    def _end_the_slowest(self) -> None:
+        now = time.monotonic()
+        old = [one for one in self._reservations if now - one.began > _SPARED_S and one.held]
+        if old:
+            slowest = max(old, key=lambda one: one.held / (one.brought_of_late(now) + _LEAST_BYTES))
+            slowest.settle()  # ended once
+            slowest.end()
 
-@dataclass
+    def forget(self, reservation: "Reservation") -> None:
+        """Never end this one: it is here."""
+        self._reservations.discard(reservation)
+
+
+@dataclass(eq=False)
 class Reservation:
-    """What one upload holds."""
+    """What one upload holds, since when, and how it is ended."""
 
     budget: Budget
+    end: Callable[[], None]
     held: int = 0
+    began: float = field(default_factory=time.monotonic)
+    _late: float = 0.0  # bytes, each worth half as much every _HALF_S
+    _late_at: float = field(default_factory=time.monotonic)
 
     def take(self, count: int) -> None:
         """Take `count` bytes more."""
         self.budget.take(count)
         self.held += count
+        now = time.monotonic()
+        self._late, self._late_at = self.brought_of_late(now) + count, now
+
+    def brought_of_late(self, now: float) -> float:
+        """Return the bytes of the last moments; older ones count less and less."""
+        return float(self._late * 0.5 ** ((now - self._late_at) / _HALF_S))
+
+    def settle(self) -> None:
+        """Take note that all is read: from now on the upload is not ended for its slowness."""
+        self.budget.forget(self)
 
 
 @dataclass(kw_only=True)

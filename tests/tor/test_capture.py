@@ -24,6 +24,8 @@ from tests.web.test_forensics import family, pieces
 
 ALONE = "RELAY_TEST_ALONE"
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+NAMES = "dns || mdns || llmnr || nbns"
+BEGINNINGS = "tcp.flags.syn==1 && tcp.flags.ack==0"
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may listen")
 
 
@@ -99,6 +101,18 @@ def raise_loopback() -> None:
     """Switch on the loopback of a new network namespace. Source: netdevice(7)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         fcntl.ioctl(asking, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+    # So that a look-up, or a connection to anywhere else, would be sent and seen.
+    subprocess.run(["ip", "route", "add", "default", "dev", "lo"], check=True)
+
+
+def ask_outside() -> None:
+    """What the relay must never do: send a question for a name, and begin a connection."""
+    question = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\7example\7invalid\0\0\1\0\1"  # RFC 1035, section 4
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+        mouth.sendto(question, ("192.0.2.53", 53))
+    with socket.socket() as caller:
+        caller.setblocking(False)  # noqa: FBT003 - the standard library's own
+        caller.connect_ex(("192.0.2.1", 443))
 
 
 def look(start_relay: Callable[..., OnionService], onions: Onions, tmp_path: Path) -> None:
@@ -108,6 +122,11 @@ def look(start_relay: Callable[..., OnionService], onions: Onions, tmp_path: Pat
     photo, message = tmp_path / "x7-her-own-name.jpg", secrets.token_hex(12)
     photo.write_bytes(photos.dirty_jpeg(photos.picture(1600, 1200, seed=secrets.randbits(32))))
     capture = tmp_path / "capture.pcapng"
+    with capturing(tmp_path / "canary.pcapng"):
+        ask_outside()
+    assert seen(tmp_path / "canary.pcapng", NAMES, "frame.number"), "looking works"
+    asked = seen(tmp_path / "canary.pcapng", BEGINNINGS, "ip.dst", "tcp.dstport")
+    assert ("192.0.2.1", "443") in asked, "looking works"
     assert onions.visitor.process is not None
     assert network_sockets(onions.visitor.process.pid), "looking works"
     with capturing(capture):
@@ -122,9 +141,9 @@ def look(start_relay: Callable[..., OnionService], onions: Onions, tmp_path: Pat
     token = options[1].removeprefix("token=")
     to_tor = {("127.0.0.1", str(onions.visitor.socks_port))}
     of_tor = {("127.0.0.1", str(port)) for ports in onions.network.ports for port in ports}
-    asked = seen(capture, "tcp.flags.syn==1 && tcp.flags.ack==0", "ip.dst", "tcp.dstport")
+    asked = seen(capture, BEGINNINGS, "ip.dst", "tcp.dstport")
     assert to_tor <= asked <= to_tor | of_tor, "a connection that nobody asked for"
-    assert seen(capture, "dns || mdns || llmnr || nbns", "frame.number") == set(), "a name"
+    assert seen(capture, NAMES, "frame.number") == set(), "a name"
     assert seen(capture, "udp && udp.dstport != 9", "udp.dstport") == set()
 
     # From her browser to the tor on her own machine it goes in clear, and only there.

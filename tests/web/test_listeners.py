@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import os
+import select
 import socket
 import ssl
 import stat
@@ -18,8 +19,9 @@ import pytest
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid
 from relay.web import tls
-from relay.web.onion import UPLOADS_AT_ONCE
+from relay.web.onion import UPLOADS_AT_ONCE, Circuits
 from relay.web.tls import BeforeTls, Certificate
+from tests import photos
 from tests.conftest import RELAY, Service, Starter, configure, multipart, relay, wait_until
 from tests.doors import (
     HOST,
@@ -155,6 +157,58 @@ def is_cut(client: socket.socket) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+def test_a_tor_that_has_started_again_means_others_by_the_same_numbers(tmp_path: Path) -> None:
+    control = tmp_path / "control"
+    control.touch()
+    circuits = Circuits(control)
+    struck = circuits.enter(5)
+    assert circuits.enter(5) is struck
+    (tmp_path / "new").touch()
+    (tmp_path / "new").rename(control)
+    assert circuits.enter(5) is not struck
+
+
+def test_a_crowd_on_the_open_network_leaves_a_quarter_of_the_queue_to_the_onion(
+    start_service: Starter, campaign: Path
+) -> None:
+    service = start_service(**ONION_SETTINGS, max_queued=4)
+    token = service.token().encode()
+
+    def send(number: int, *, by_tor: bool) -> int:
+        photo = photos.dirty_jpeg(photos.picture(seed=number))
+        body, kind = multipart([("token", token, None), ("photo", photo, "x.jpg")])
+        if not by_tor:
+            return service.request("POST", "/en/", body, {"Content-Type": kind}).status
+        visitor = Visitor(campaign / "onion.sock", first=line(number))
+        visitor.request("POST", "/en/", body, {"Content-Type": kind})
+        return visitor.getresponse().status
+
+    assert [send(number, by_tor=False) for number in range(4)] == [200, 200, 200, 503]
+    assert service.get("/en/").status == 503
+    assert Visitor(campaign / "onion.sock", first=line(9)).ask().status == 200
+    assert [send(number, by_tor=True) for number in (10, 11)] == [200, 503]
+
+
+def test_an_upload_that_drips_makes_room_where_memory_has_run_out(start_service: Starter) -> None:
+    code = (
+        "import sys; from relay.web import upload; upload._SPARED_S = 1; "
+        "from relay.cli import main; sys.exit(main(sys.argv[2:]))"
+    )
+    service = start_service(wrapper=[sys.executable, "-c", code], max_inflight_bytes=3 << 20)
+    token = service.token()
+    body, kind = multipart([("token", token.encode(), None), ("photo", bytes(3 << 20), "x.jpg")])
+    head = f"POST /en/ HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as drips:
+        drips.sendall(head.encode() + b"\r\n\r\n" + body[: -(200 << 10)])
+
+        def is_cut() -> bool:
+            service.send(bytes(1 << 20), token=token)
+            return bool(select.select([drips], [], [], 0)[0])
+
+        wait_until(is_cut)
+    wait_until(lambda: service.send(bytes(1 << 20), token=token).status == 415)  # it was read
 
 
 def test_the_operator_is_told_whether_the_form_is_open(onion_service: Service) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from relay.errors import Busy, FormUnreadable, TooLarge, TooSlow
 from relay.web import upload
-from relay.web.upload import Budget, Form, Limits, read_form
+from relay.web.upload import Budget, Form, Limits, Reservation, read_form
 from tests.conftest import multipart
 
 LIMITS = Limits(names={"token", "message"}, max_bytes=1000, min_bytes_per_minute=10)
@@ -40,7 +41,7 @@ async def read(
 ) -> Form:
     request: Any = SimpleNamespace(content=Body(pieces, pause_s), headers={"Content-Type": kind})
     form = form or Form()
-    with (budget or Budget(10_000)).reserve() as reservation:
+    with (budget or Budget(10_000)).reserve(lambda: None) as reservation:
         await read_form(request, LIMITS, reservation, form)
     return form
 
@@ -139,11 +140,50 @@ async def test_text_counts_against_the_budget_and_unknown_fields_are_not_kept() 
 async def test_the_budget_is_shared_and_given_back() -> None:
     budget = Budget(1500)
     body, kind = multipart(PARTS)
-    with budget.reserve() as held:
+    with budget.reserve(lambda: None) as held:
         held.take(1000)
         with pytest.raises(Busy):
             await read([body], kind, budget=budget)
     assert (await read([body], kind, budget=budget)).fields["token"] == "t"
+
+
+def test_where_memory_runs_out_the_upload_that_brought_least_for_its_age_is_ended() -> None:
+    budget, ended = Budget(1000), []
+    with ExitStack() as stack:
+
+        def upload(name: str, count: int, age_s: float) -> Reservation:
+            held = stack.enter_context(budget.reserve(lambda: ended.append(name)))
+            held.take(count)
+            held.began -= age_s
+            return held
+
+        upload("drips", 400, 3600)
+        upload("slow", 300, 60)
+        upload("just begun", 1, 5)
+        newcomer = upload("newcomer", 200, 0)
+        for after in (["drips"], ["drips", "slow"], ["drips", "slow"]):
+            with pytest.raises(Busy):
+                newcomer.take(400)
+            assert ended == after, "each once, and no young one"
+    newcomer.take(1000)
+
+
+def test_what_has_been_read_is_not_ended_and_a_burst_long_ago_counts_for_nothing() -> None:
+    budget, ended = Budget(100_000), []
+    with ExitStack() as stack:
+
+        def upload(name: str, count: int) -> Reservation:
+            held = stack.enter_context(budget.reserve(lambda: ended.append(name)))
+            held.take(count)
+            held.began -= 600
+            return held
+
+        upload("read", 50_000).settle()
+        upload("burst, then silence", 40_000)._late_at -= 600  # noqa: SLF001 - as if it were over
+        upload("slow and steady", 9_000)
+        with pytest.raises(Busy):
+            upload("newcomer", 5_000)
+        assert ended == ["burst, then silence"]
 
 
 async def test_urlencoded_bodies_are_short() -> None:
