@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -68,9 +68,12 @@ def seen(capture: Path, matching: str, *fields: str) -> set[tuple[str, ...]]:
 
 def network_sockets(pid: int) -> set[str]:
     """The sockets of a process and its children that are no Unix sockets."""
-    held, local = set(), set()
+    held: set[str] = set()
+    local: set[str] = set()
     for one in family(pid):
-        held |= {str(link.readlink()) for link in Path(f"/proc/{one}/fd").iterdir()}
+        for link in Path(f"/proc/{one}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                held.add(str(link.readlink()))
         lines = Path(f"/proc/{one}/net/unix").read_text().splitlines()[1:]
         local |= {f"socket:[{line.split()[6]}]" for line in lines}
     return {name for name in held if name.startswith("socket:")} - local
