@@ -71,7 +71,7 @@ class Budget:
         old = [one for one in self._reservations if now - one.began > _SPARED_S and one.held]
         if old:
             slowest = max(old, key=lambda one: one.held / (one.brought_of_late(now) + _LEAST_BYTES))
-            slowest.settle()  # ended once
+            self.forget(slowest)  # ended once
             slowest.end()
 
     def forget(self, reservation: "Reservation") -> None:
