@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,25 @@ from relay.errors import (
     UnsafePlace,
 )
 from relay.scrub import jpeg
-from relay.scrub.supervisor import Scrubber, accept
+from relay.scrub.supervisor import ScrubbedPhoto, Scrubber, accept
 from relay.scrub.wire import QUALITY
-from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, open_envelope
+from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, Submission, open_envelope
 from relay.seal.keys import Identity
 
 _MAX_ENVELOPE_BYTES = 66 << 20
 _MAX_JPEG_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """One envelope, opened in memory: its photo is the one that was scrubbed again here."""
+
+    id: str
+    digest: str
+    submission: Submission
+    photo: ScrubbedPhoto
+    was_dirty: bool  # the relay let through what it should have cleaned
+    was_announced: bool  # else nothing shows where it comes from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +96,12 @@ async def open_all(
 
     accept_missing: walls of the box that this laptop may lack, by name.
     """
-    async with Scrubber(
-        max_jpeg_bytes=_MAX_JPEG_BYTES, accepted=accept(accept_missing)
-    ) as scrubber:
+    async with make_scrubber(accept_missing) as scrubber:
         for source in envelopes:
             try:
-                yield await _open_one(source, identities, to, journal_file, scrubber)
+                announced = journal_file.read().envelopes
+                examined = await examine(source, identities, announced, scrubber)
+                yield _keep(source, examined, to, journal_file)
             except RelayError as error:
                 yield Opened(source=source, id=source.stem, error=error)
             except OSError as error:
@@ -97,19 +109,32 @@ async def open_all(
                 yield Opened(source=source, id=source.stem, error=failure)
 
 
-async def _open_one(
+def make_scrubber(accept_missing: Sequence[str] = ()) -> Scrubber:
+    """Return the desk's own box, not started yet; accept_missing: walls that it may lack."""
+    return Scrubber(max_jpeg_bytes=_MAX_JPEG_BYTES, accepted=accept(accept_missing))
+
+
+async def examine(
     source: Path,
     identities: Sequence[Identity],
-    to: Path,
-    journal_file: JournalFile,
+    announced: Mapping[str, str],
     scrubber: Scrubber,
-) -> Opened:
+) -> Examined:
+    """Open one envelope in memory and scrub its photo again; nothing is written.
+
+    announced: id to SHA-256, as this desk was told.
+
+    Raises:
+        WrongIdentity: sealed to others.
+        Corrupt: damaged, exchanged, or not what a relay seals.
+        ScrubFailed, RelayError: the box died, or does not start again. OSError: not to be read.
+    """
     untrusted_file = _read_envelope(source)
     digest = hashlib.sha256(untrusted_file).hexdigest()
-    pulled = {known: name for name, known in journal_file.read().envelopes.items()}
-    # The name of the file may come from anybody; the folder's name is made here.
-    name = source.stem if ID.fullmatch(source.stem) else pulled.get(digest, digest[:32])
-    if name in pulled.values() and pulled.get(digest) != name:
+    known = {told: submission_id for submission_id, told in announced.items()}
+    # The name of the file may come from anybody; the id is made here.
+    name = source.stem if ID.fullmatch(source.stem) else known.get(digest, digest[:32])
+    if announced.get(name, digest) != digest:
         raise Corrupt("Not the envelope that the relay announced: exchanged or damaged.")
     submission, untrusted_photo = open_envelope(untrusted_file, identities)
     quality, was_dirty = _claimed_quality(untrusted_photo)
@@ -119,23 +144,36 @@ async def _open_one(
         raise Corrupt("What is inside is not a photo.") from None
     except BoxBroken:
         raise RelayError("The box in which photos are opened does not start again.") from None
-    folder = to / name
+    return Examined(
+        id=name,
+        digest=digest,
+        submission=submission,
+        photo=photo,
+        was_dirty=was_dirty,
+        was_announced=digest in known,
+    )
+
+
+def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile) -> Opened:
+    """Write what was opened, once; remembered first, so that no copy is ever forgotten."""
+    folder = to / examined.id
     with journal_file.update() as journal:
-        folders = journal.opened.setdefault(name, {})
-        if os.path.lexists(folder) and folders.get(place_of(folder)) != digest:
+        folders = journal.opened.setdefault(examined.id, {})
+        if os.path.lexists(folder) and folders.get(place_of(folder)) != examined.digest:
             raise RelayError(f"{folder} is in the way, with something else in it. Move it away.")
-        folders[place_of(folder)] = digest
+        folders[place_of(folder)] = examined.digest
+    files = {PHOTO_NAME: examined.photo.jpeg, SUBMISSION_NAME: examined.submission.encode()}
     with journal_file.lock():
         is_new = not folder.exists()
         if is_new:
-            _write_folder(folder, {PHOTO_NAME: photo.jpeg, SUBMISSION_NAME: submission.encode()})
+            _write_folder(folder, files)
     return Opened(
         source=source,
-        id=name,
+        id=examined.id,
         folder=folder,
         is_new=is_new,
-        was_dirty=was_dirty,
-        was_pulled_here=digest in pulled,
+        was_dirty=examined.was_dirty,
+        was_pulled_here=examined.was_announced,
     )
 
 
