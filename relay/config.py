@@ -60,6 +60,8 @@ class ServerConfig:
     # Who submissions are sealed to, and who may ask for them.
     recipients: Path = field(default=Path("recipients.txt"))
     staff: Path = field(default=Path("staff.txt"))
+    # Who signs the recipients (relaysigner1…); with it, an unsigned or older list closes the form.
+    campaign_signer: str = ""
     # Recipients in every envelope's header; the rest are throw-away ones.
     recipient_slots: int = 4
     # Length in bytes of what is sealed; a multiple of 512.

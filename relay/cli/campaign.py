@@ -11,7 +11,8 @@ from relay.config import check_campaign
 from relay.errors import ConfigInvalid
 from relay.receipt import ServiceKeys
 from relay.scrub.wire import Layer
-from relay.seal.files import write_secret
+from relay.seal.files import KeptIdentity, write_secret
+from relay.seal.signing import Signer
 
 CONFIG_NAME = "relay.toml"
 DESK_NAME = "desk.toml"
@@ -22,6 +23,10 @@ _CONFIG = """\
 # Every setting and its default: docs/operator.md.
 campaign = "{campaign}"
 listen = "{listen}"
+{signer}"""
+_SIGNER = """\
+# Who signs recipients.txt: relay keys sign. Without it, whoever can write that file can add a key.
+# campaign_signer = "relaysigner1…"
 """
 _DEMO = """\
 # A demo: one person, pulled on the day itself, the desk's API on the form's listener.
@@ -40,7 +45,10 @@ accept_missing = {accepted}
 """
 _WALLS = [layer.word for layer in Layer]
 _RECIPIENTS = "# One recipient a line (age1pq1…), as printed by: relay keys generate\n"
-_STAFF = "# One signer a line (relaysigner1…), as printed by: relay keys generate\n"
+_STAFF = (
+    "# One signer a line (relaysigner1…), as printed by: relay keys generate\n"
+    "# and what she may do: pull release administer\n"
+)
 
 
 def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) -> None:
@@ -59,12 +67,12 @@ def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) ->
         draft.mkdir(mode=0o700)
         write_secret(draft / "service.key", ServiceKeys.generate())
         recipients, staff = _RECIPIENTS, _STAFF
-        config = _CONFIG.format(campaign=campaign, listen=listen)
+        config = _CONFIG.format(campaign=campaign, listen=listen, signer="" if is_demo else _SIGNER)
         if is_demo:
             config += _DEMO.format(accepted=json.dumps([*_WALLS, memory.NAME]))
-            recipient, signer = _make_demo_desk(draft, listen)
-            recipients += recipient + "\n"
-            staff += signer + "\n"
+            kept, signer = _make_demo_desk(draft, listen)
+            recipients += f"{kept}\n"
+            staff += f"{signer.encoded}\n"
         for name, text in (
             ("recipients.txt", recipients),
             ("staff.txt", staff),
@@ -79,7 +87,7 @@ def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) ->
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _make_demo_desk(folder: Path, listen: str) -> tuple[str, str]:
+def _make_demo_desk(folder: Path, listen: str) -> tuple[KeptIdentity, Signer]:
     passphrase = secrets.token_urlsafe(16)
     write_secret(folder / "passphrase", passphrase.encode() + b"\n")
     write_desk(folder, listen)

@@ -7,8 +7,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from relay.cli.keys import read_passphrase
-from relay.cli.printing import ask_passphrase, printable, result, result_json, say
+from relay.cli.printing import get_passphrase, printable, result, result_json, say
 from relay.config import DeskConfig
 from relay.desk.audit import audit, fetch_log, remember
 from relay.desk.client import DeskClient
@@ -19,7 +18,8 @@ from relay.desk.pull import Pulled, pull
 from relay.errors import Corrupt, RelayError
 from relay.queue.chain import LogEntry
 from relay.queue.states import Reason, Verdict
-from relay.seal.files import load_identities, load_signing_identity, load_staff
+from relay.seal.files import load_identities, load_signing_identity
+from relay.seal.lists import load_staff
 from relay.seal.signing import SigningIdentity
 
 PARTLY = 3
@@ -74,9 +74,7 @@ def _connected(config: DeskConfig, work: _Work) -> int:
 
 
 def _passphrase(config: DeskConfig, what: Path) -> str:
-    if config.passphrase_file is not None:
-        return read_passphrase(config.passphrase_file)
-    return ask_passphrase(str(what))
+    return get_passphrase(config.passphrase_file, str(what))
 
 
 def _pull(arguments: argparse.Namespace) -> int:

@@ -1,100 +1,198 @@
-"""`relay keys`: make a colleague's keys, show their public halves."""
+"""`relay keys`: make a colleague's keys, show, compare, sign and destroy them."""
 
 import argparse
 import base64
+import datetime as dt
 import re
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from relay.cli.printing import ask_passphrase, result, result_json, say
-from relay.errors import ConfigInvalid
-from relay.seal.files import load_identities, load_signing_identity, seal_secret, write_secret
+from relay.cli import lists
+from relay.cli.printing import get_passphrase, result, result_json, say, shorten
+from relay.errors import ConfigInvalid, RelayError
+from relay.seal.files import (
+    KeptIdentity,
+    load_kept,
+    load_signing_identity,
+    replace_secret,
+    seal_kept,
+    seal_secret,
+    write_secret,
+)
+from relay.seal.fingerprint import fingerprint
 from relay.seal.keys import SCRYPT_LOG_N, HybridIdentity
-from relay.seal.signing import SigningIdentity
+from relay.seal.lists import Period
+from relay.seal.signing import Signer, SigningIdentity
 
 IDENTITY_NAME = "identity.age"
 SIGNER_NAME = "signer.age"
 ONION_KEY_NAME = "desk.auth_private"
 _ONION = re.compile(r"([a-z2-7]{56})(\.onion)?")
+_ONE_DAY = dt.timedelta(days=1)
 
 
 def add_commands(commands: Any) -> None:
-    """Add `keys generate`, `keys show` and `keys onion`."""
-    keys = commands.add_parser("keys", help="make and show keys").add_subparsers(
+    """Add `keys generate`, `show`, `verify`, `sign`, `destroy` and `onion`."""
+    keys = commands.add_parser("keys", help="make, compare and sign keys").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    for name, run, words in (
-        ("generate", _generate, "make a colleague's keys, protected by a passphrase"),
-        ("show", _show, "show the public halves of a colleague's keys"),
-    ):
-        parser = keys.add_parser(name, help=words, description=words)
+
+    def add(name: str, run: Any, words: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = keys.add_parser(name, help=words, description=words)
+        parser.set_defaults(run=run)
+        return parser
+
+    generate = add("generate", _generate, "make a colleague's keys, protected by a passphrase")
+    generate.add_argument("--until", type=_day, help="the last day of the identity, YYYY-MM-DD")
+    generate.add_argument(
+        "--from", type=_day, dest="first", help="its first day; default: the next"
+    )
+    show = add("show", _show, "show the public halves of a colleague's keys")
+    destroy = add("destroy", _destroy, "destroy the identities of past periods")
+    destroy.add_argument("--until", type=_day, required=True, help="those that end by that day")
+    destroy.add_argument("--dry-run", action="store_true", help="say which, destroy nothing")
+    destroy.add_argument("--force", action="store_true", help="valid ones too, and the last one")
+    for parser in (generate, show, destroy):
         parser.add_argument("folder", type=Path, help="where the two key files lie")
         parser.add_argument("--passphrase-file", type=Path, help="a file whose first line it is")
         parser.add_argument("--json", action="store_true")
-        parser.set_defaults(run=run)
+
+    lists.add_commands(add)
+
     words = "make the key with which a laptop's tor reaches the desk's onion"
-    onion = keys.add_parser("onion", help=words, description=words)
+    onion = add("onion", _make_onion_key, words)
     onion.add_argument("folder", type=Path, help="where the key file is written")
     onion.add_argument("--onion", required=True, help="the desk's onion address")
-    onion.set_defaults(run=_make_onion_key)
 
 
-def read_passphrase(path: Path) -> str:
-    """Return the first line of a passphrase file.
-
-    Raises:
-        ConfigInvalid: missing or empty.
-    """
-    try:
-        passphrase = path.read_text("utf-8").partition("\n")[0]
-    except OSError as error:
-        raise ConfigInvalid(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigInvalid(f"{path}: not a text file") from None
-    if not passphrase:
-        raise ConfigInvalid(f"{path}: the first line is the passphrase, and it is empty")
-    return passphrase
-
-
-def make_keys(folder: Path, passphrase: str, *, log_n: int = SCRYPT_LOG_N) -> tuple[str, str]:
-    """Write both key files and return the recipient and the signer.
+def make_keys(
+    folder: Path, passphrase: str, *, period: Period | None = None, log_n: int = SCRYPT_LOG_N
+) -> tuple[KeptIdentity, Signer]:
+    """Write both key files and return the identity and the signer.
 
     log_n: scrypt's cost; the default is what the age command writes.
 
     Raises:
         ConfigInvalid: one of them exists.
     """
-    identity, signing_identity = HybridIdentity.generate(), SigningIdentity.generate()
+    kept = KeptIdentity(identity=HybridIdentity.generate(), period=period or Period())
+    signing_identity = SigningIdentity.generate()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (IDENTITY_NAME, SIGNER_NAME):
         if (folder / name).exists():
             raise ConfigInvalid(f"{folder / name} exists. A key is never overwritten.")
-    for name, secret in (
-        (IDENTITY_NAME, identity.encode_secret()),
-        (SIGNER_NAME, signing_identity.encode_secret()),
-    ):
-        write_secret(folder / name, seal_secret(secret, passphrase, log_n=log_n))
-    return identity.recipient().encoded, signing_identity.signer().encoded
+    write_secret(folder / IDENTITY_NAME, seal_kept([kept], passphrase, log_n=log_n))
+    secret = seal_secret(signing_identity.encode_secret(), passphrase, log_n=log_n)
+    write_secret(folder / SIGNER_NAME, secret)
+    return kept, signing_identity.signer()
+
+
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2027-05-31") from None
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
 
 
 def _generate(arguments: argparse.Namespace) -> int:
+    folder = arguments.folder
+    if arguments.until is None and arguments.first is not None:
+        raise ConfigInvalid("--from needs --until: a period has an end")
+    if arguments.until is not None and (folder / IDENTITY_NAME).exists():
+        return _add_period(arguments)
+    period = Period()
+    if arguments.until is not None:
+        period = _period(arguments.first or _today(), arguments.until)
     passphrase = _passphrase(arguments, twice=True)
-    recipient, signer = make_keys(arguments.folder, passphrase)
-    say(f"Two secret files are in {arguments.folder}: {IDENTITY_NAME}, {SIGNER_NAME}.")
+    kept, signer = make_keys(folder, passphrase, period=period)
+    say(f"Two secret files are in {folder}: {IDENTITY_NAME}, {SIGNER_NAME}.")
     say("Keep them and the passphrase apart. Nobody can restore either.")
-    say("Give these two lines to the operator: recipients.txt, staff.txt.")
-    _print(arguments, [recipient], signer)
+    say("These two lines are public, for recipients.txt and staff.txt:")
+    _print(arguments, [kept], signer)
     return 0
+
+
+def _add_period(arguments: argparse.Namespace) -> int:
+    """Add the next period's identity to a file that has one; the signer stays."""
+    path = arguments.folder / IDENTITY_NAME
+    passphrase = _passphrase(arguments, twice=False)
+    kept = load_kept(path, passphrase)
+    ends = [one.period.last for one in kept if one.period.last is not None]
+    first = arguments.first or max([*(end + _ONE_DAY for end in ends), _today()])
+    fresh = KeptIdentity(identity=HybridIdentity.generate(), period=_period(first, arguments.until))
+    replace_secret(path, seal_kept([*kept, fresh], passphrase))
+    say(f"{path} holds the identity of one more period; the earlier ones stay until you")
+    say("destroy them (relay keys destroy). This line is public, for recipients.txt:")
+    _print(arguments, [fresh], None)
+    return 0
+
+
+def _period(first: dt.date, last: dt.date) -> Period:
+    if last < max(first, _today()):
+        raise ConfigInvalid(f"--until {last}: that period would be over before it begins ({first})")
+    return Period(first=first, last=last)
 
 
 def _show(arguments: argparse.Namespace) -> int:
     passphrase = _passphrase(arguments, twice=False)
-    identities = load_identities(arguments.folder / IDENTITY_NAME, passphrase)
+    kept = load_kept(arguments.folder / IDENTITY_NAME, passphrase)
     signer = load_signing_identity(arguments.folder / SIGNER_NAME, passphrase).signer()
-    _print(arguments, [identity.recipient().encoded for identity in identities], signer.encoded)
+    _print(arguments, list(kept), signer)
     return 0
+
+
+def _destroy(arguments: argparse.Namespace) -> int:
+    path, last = arguments.folder / IDENTITY_NAME, arguments.until
+    if last >= _today() and not arguments.force:
+        raise ConfigInvalid(
+            f"--until {last}: not over yet. What comes in till then can't be opened"
+        )
+    passphrase = _passphrase(arguments, twice=False)
+    kept = load_kept(path, passphrase)
+    over = [one for one in kept if one.period.last is not None and one.period.last <= last]
+    left = [one for one in kept if one not in over]
+    if not over:
+        raise RelayError(f"{path}: no identity ends by {last}. Nothing was destroyed.")
+    if not left and not arguments.force:
+        words = "that would leave none. Make the next first: relay keys generate --until"
+        raise ConfigInvalid(f"{path}: {words}")
+    if not arguments.dry_run:
+        replace_secret(path, seal_kept(left, passphrase))
+    if arguments.json:
+        periods = [str(one.period.last) for one in over]
+        result_json({"destroyed": periods, "left": len(left), "dry_run": arguments.dry_run})
+        return 0
+    verb = "would be destroyed" if arguments.dry_run else "destroyed"
+    for one in over:
+        result(f"{verb}:{one.period}, {fingerprint(one.identity.recipient().encoded)}")
+    if not arguments.dry_run:
+        say(
+            "What was sealed to it can't be opened with this file any more. Destroy its copies too."
+        )
+    return 0
+
+
+def _print(arguments: argparse.Namespace, kept: list[KeptIdentity], signer: Signer | None) -> None:
+    """Print lines for the two lists on stdout, and for a person their fingerprints."""
+    recipients = [one.identity.recipient().encoded for one in kept]
+    keys = [*recipients, *([signer.encoded] if signer else [])]
+    if arguments.json:
+        report: dict[str, Any] = {"recipients": recipients}
+        report |= {"lines": [str(one) for one in kept]}
+        report |= {"signer": signer.encoded} if signer else {}
+        result_json(report | {"fingerprints": {key: fingerprint(key) for key in keys}})
+        return
+    for line in [*map(str, kept), *([signer.encoded] if signer else [])]:
+        result(line)
+    say("Their fingerprints, to be read aloud (relay keys verify):")
+    for key in keys:
+        say(f"    {shorten(key)}  {fingerprint(key)}")
 
 
 def _make_onion_key(arguments: argparse.Namespace) -> int:
@@ -120,15 +218,4 @@ def _base32(raw: bytes) -> str:
 
 
 def _passphrase(arguments: argparse.Namespace, *, twice: bool) -> str:
-    if arguments.passphrase_file is not None:
-        return read_passphrase(arguments.passphrase_file)
-    return ask_passphrase(str(arguments.folder), twice=twice)
-
-
-def _print(arguments: argparse.Namespace, recipients: list[str], signer: str) -> None:
-    if arguments.json:
-        result_json({"recipients": recipients, "signer": signer})
-        return
-    for recipient in recipients:
-        result(recipient)
-    result(signer)
+    return get_passphrase(arguments.passphrase_file, str(arguments.folder), twice=twice)

@@ -3,6 +3,7 @@
 import getpass
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from relay.errors import ConfigInvalid, RelayError
@@ -50,3 +51,27 @@ def ask_passphrase(what: str, *, twice: bool = False) -> str:
     if not passphrase:
         raise ConfigInvalid("An empty passphrase protects nothing.")
     return passphrase
+
+
+def get_passphrase(file: Path | None, what: str, *, twice: bool = False) -> str:
+    """Return the first line of a passphrase file, or where there is none what a person types.
+
+    Raises:
+        ConfigInvalid: the file is missing or empty, or there is no terminal to ask at.
+    """
+    if file is None:
+        return ask_passphrase(what, twice=twice)
+    try:
+        passphrase = file.read_text("utf-8").partition("\n")[0]
+    except OSError as error:
+        raise ConfigInvalid(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigInvalid(f"{file}: not a text file") from None
+    if not passphrase:
+        raise ConfigInvalid(f"{file}: the first line is the passphrase, and it is empty")
+    return passphrase
+
+
+def shorten(key: str) -> str:
+    """Return a public key short enough for a line: how it begins and ends."""
+    return f"{key.rpartition('1')[0]}1…{key[-6:]}"

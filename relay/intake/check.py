@@ -81,7 +81,7 @@ async def check(config: ServerConfig, path: Path) -> list[Finding]:
         check_clock(now.date()),
         *check_decoders(heic=config.heic),
         *places,
-        *_leave_out(check_key_files(config), places),
+        *_leave_out(check_key_files(config, today=now.date()), places),
         check_queue(config),
         check_room(config),
         *_check_settings(config),

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid, NotKept
 from relay.intake.door import Campaign, Cause, Door
+from relay.intake.events import events
+from relay.intake.recipients import load_today, remember_list
 from relay.intake.storage import least_free_bytes
 from relay.intake.submit import CANT_WRITE
 from relay.queue.store import SealedQueue
 from relay.scrub.supervisor import Scrubber
-from relay.seal.files import check_primitives, load_recipients
 
 ROUND_S = 10  # between two looks at the files; their changes are seen this late
 
@@ -30,7 +31,7 @@ class Doorkeeper:
 
     async def go_round(self, *, today: dt.date) -> None:
         """Look at the recipients, the disk and the queue."""
-        self._look_at_recipients(today)
+        await self._look_at_recipients(today)
         self._look_at_disk()
         await self._look_at_queue()
 
@@ -50,22 +51,38 @@ class Doorkeeper:
         except NotKept:
             self._door.close(Cause.QUEUE, self._queue.find_fault() or CANT_WRITE)
 
-    def _look_at_recipients(self, today: dt.date) -> None:
+    async def _look_at_recipients(self, today: dt.date) -> None:
         """Read the recipients again where the file has changed, and on a new day.
 
-        The day: what is valid for a time may end with it.
+        The day: what is valid for a time begins and ends with it. Who ends soon is said each day.
         """
         found = (today, _identify(self._config))
         if found == self._read:
             return
         self._read = found
         try:
-            self._door.campaign = _load_campaign(self._config)
+            self._door.campaign = await self._load_campaign(today)
         except ConfigInvalid as error:
             self._door.campaign = None
             self._door.close(Cause.RECIPIENTS, error.message)
+        except NotKept:
+            self._read = None  # the queue's own look closes; then this one comes again
         else:
             self._door.mend(Cause.RECIPIENTS)
+
+    async def _load_campaign(self, today: dt.date) -> Campaign:
+        config = self._config
+        found = load_today(config, today)
+        if config.campaign_signer:
+            await remember_list(found.listed, config.campaign_signer, self._queue)
+        if found.warning is not None:
+            events.warning("%s", found.warning)
+        return Campaign(
+            name=config.campaign,
+            recipients=found.recipients,
+            envelope_bytes=config.envelope_bytes,
+            recipient_slots=config.recipient_slots,
+        )
 
     def _look_at_disk(self) -> None:
         is_closed = self._door.is_closed_for(Cause.DISK)
@@ -101,15 +118,3 @@ def _identify(config: ServerConfig) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _load_campaign(config: ServerConfig) -> Campaign:
-    check_primitives()
-    return Campaign(
-        name=config.campaign,
-        recipients=load_recipients(
-            config.recipients, slots=config.recipient_slots, allow_classic=config.allow_classic
-        ),
-        envelope_bytes=config.envelope_bytes,
-        recipient_slots=config.recipient_slots,
-    )

@@ -14,7 +14,7 @@ from relay.queue.chain import Checkpoint
 from relay.queue.store import Handout, LogPage, SealedQueue
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
-from relay.seal.signing import Signer
+from relay.seal.lists import Colleague, Role
 
 NONCE_S = 300
 _RANDOM_BYTES = 16
@@ -79,20 +79,21 @@ class Handover:
     """What the desk's API can do, each for an authenticated colleague."""
 
     campaign: str
-    staff: Mapping[str, Signer]
+    staff: Mapping[str, Colleague]
     queue: SealedQueue
     nonces: NonceBook
     same_day_pull: bool
 
-    def authenticate(self, request: SignedRequest) -> str:
-        """Return the colleague who signed the request.
+    def authenticate(self, request: SignedRequest, *, role: Role | None) -> str:
+        """Return the colleague who signed the request and has that role; None: any colleague.
 
         Raises:
-            DeskRefused: unknown signer, wrong signature, spent nonce: one answer.
+            DeskRefused: unknown signer, wrong signature, spent nonce, no such role: one answer.
         """
-        signer = self.staff.get(request.untrusted_signer)
-        if signer is None:
+        colleague = self.staff.get(request.untrusted_signer)
+        if colleague is None or (role is not None and role not in colleague.roles):
             raise DeskRefused
+        signer = colleague.signer
         statement = signing.request_statement(
             method=request.method,
             host=request.host,
@@ -126,7 +127,9 @@ class Handover:
         """
         if not untrusted_statement.isascii():
             raise Corrupt("Not a verdict.")
-        self.staff[colleague].verify(signing.VERDICT, untrusted_statement.encode(), signature)
+        self.staff[colleague].signer.verify(
+            signing.VERDICT, untrusted_statement.encode(), signature
+        )
         decision = Decision.parse(untrusted_statement)
         if decision.campaign != self.campaign:
             raise Corrupt("A verdict for another campaign.")
@@ -140,7 +143,7 @@ class Handover:
             Corrupt: not signed by this colleague, or not a head of this log.
         """
         statement = checkpoint.head.statement(self.campaign).encode()
-        self.staff[colleague].verify(signing.CHECKPOINT, statement, checkpoint.signature)
+        self.staff[colleague].signer.verify(signing.CHECKPOINT, statement, checkpoint.signature)
         await self.queue.keep_checkpoint(replace(checkpoint, signer=colleague))
 
     async def read_log(self, after: int) -> LogPage:

@@ -18,7 +18,7 @@ from relay.queue.store import SealedQueue
 from relay.receipt import ServiceKeys
 from relay.scrub.supervisor import Scrubber, accept
 from relay.seal.envelope import photo_budget
-from relay.seal.files import load_staff
+from relay.seal.lists import load_staff
 
 _BOX_LOOK_S = 1
 _NOT_TURNED = (

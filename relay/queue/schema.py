@@ -85,10 +85,10 @@ log = Table(
     Column("hash", LargeBinary(32), nullable=False),
 )
 
-# At most four rows. "turned": the day that was last turned, JSON. "cover": noise rewritten at fixed
+# At most five rows. "turned": the day that was last turned, JSON. "cover": noise rewritten at fixed
 # intervals, so that the last change of the file tells of no arrival. "checkpoint": the newest head
 # of the log that a colleague vouched for, JSON. "base": the head before the oldest entry still
-# kept, JSON.
+# kept, JSON. "recipients": who signed the newest list of recipients, its number and digest, JSON.
 marker = Table(
     "marker",
     metadata,

@@ -367,6 +367,22 @@ class SealedQueue:
 
     # -- the relay's own housekeeping ----------------------------------------------------------
 
+    async def remember_list(self, signer: str, number: int, digest: str) -> bool:
+        """Take note of a signed list. False: an older one than before, or another of its number.
+
+        digest: SHA-256 in hex. Another `signer` begins afresh. Writes only what is new.
+        """
+        fields = {"signer": signer, "number": number, "digest": digest}
+        async with self._begin(is_read=True) as connection:
+            known = await _read_marker(connection, "recipients")
+        if known == fields:
+            return True
+        if known is not None and known["signer"] == signer and known["number"] >= number:
+            return False
+        async with self._begin() as connection:
+            await _write_marker(connection, "recipients", fields)
+        return True
+
     async def last_turned(self) -> dt.date | None:
         """Return the day for which `turn_day` was last done."""
         async with self._begin(is_read=True) as connection:

@@ -1,27 +1,37 @@
-"""Key files: the campaign's recipients and signers (public), a colleague's identities (sealed)."""
+"""A colleague's key files: sealed with her passphrase, written once or replaced whole."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from relay.errors import ConfigInvalid, Corrupt, NoRecipient, RelayError, WrongIdentity
+from relay.errors import ConfigInvalid, Corrupt, RelayError, WrongIdentity
 from relay.seal import age
 from relay.seal.keys import (
     SCRYPT_LOG_N,
     ClassicIdentity,
-    ClassicRecipient,
     HybridIdentity,
-    HybridRecipient,
     Passphrase,
     parse_identity,
-    parse_recipient,
 )
-from relay.seal.signing import Signer, SigningIdentity
+from relay.seal.lists import Period
+from relay.seal.signing import SigningIdentity
 
-_T = TypeVar("_T")
+_COMMENT = "#"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptIdentity:
+    """An identity of an identity file, and the days for which it was made."""
+
+    identity: HybridIdentity | ClassicIdentity
+    period: Period
+
+    def __str__(self) -> str:
+        """Its public half as it stands in the recipients file."""
+        return f"{self.identity.recipient().encoded}{self.period}"
 
 
 def check_primitives() -> None:
@@ -41,69 +51,6 @@ def check_primitives() -> None:
         )
 
 
-def load_recipients(
-    path: Path, *, slots: int, allow_classic: bool
-) -> tuple[HybridRecipient | ClassicRecipient, ...]:
-    """Read the recipients file: one a line, `#` begins a comment.
-
-    Raises:
-        NoRecipient: there is none in it yet.
-        ConfigInvalid: names the file and the line: malformed, a secret key, classic where that
-            is not allowed, both kinds mixed, more than there are slots, twice the same, or a
-            file that others can write.
-    """
-    recipients = _parse_lines(path, parse_recipient)
-    if not recipients:
-        raise NoRecipient(f"{path}: there is no recipient in it")
-    if len(recipients) > slots:
-        raise ConfigInvalid(f"{path}: more recipients than recipient_slots = {slots}")
-    if len({recipient.encoded for recipient in recipients}) < len(recipients):
-        raise ConfigInvalid(f"{path}: the same recipient stands there twice")
-    kinds = {type(recipient) for recipient in recipients}
-    if ClassicRecipient in kinds and not allow_classic:
-        raise ConfigInvalid(
-            f"{path}: a classic recipient (age1…) is not safe from a later quantum computer. "
-            "Make keys with: relay keys generate"
-        )
-    if len(kinds) > 1:
-        raise ConfigInvalid(f"{path}: one classic recipient undoes the quantum safety of the rest")
-    return tuple(recipients)
-
-
-def load_staff(path: Path) -> dict[str, Signer]:
-    """Read the staff file: one signer a line; returns them by their encoded form.
-
-    Raises:
-        ConfigInvalid: names the file and the line.
-    """
-    return {signer.encoded: signer for signer in _parse_lines(path, Signer.parse)}
-
-
-def _parse_lines(path: Path, parse: Callable[[str], _T]) -> list[_T]:
-    try:
-        if path.stat().st_mode & 0o022:
-            raise ConfigInvalid(f"{path}: others can write it. Run: chmod go-w {path}")
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError as error:
-        mend = "Put it back from your backup, or make an empty one"
-        raise ConfigInvalid(f"{path}: {error.strerror}. {mend}") from error
-    except OSError as error:
-        mend = "The relay's own account must be able to read it"
-        raise ConfigInvalid(f"{path}: {error.strerror}. {mend}") from error
-    except UnicodeDecodeError:
-        raise ConfigInvalid(f"{path}: not a text file of keys") from None
-    parsed = []
-    for number, line in enumerate(lines, start=1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        try:
-            parsed.append(parse(text))
-        except ValueError as error:
-            raise ConfigInvalid(f"{path}, line {number}: {error}") from None
-    return parsed
-
-
 def write_secret(path: Path, content: bytes) -> None:
     """Create `path` with mode 0600 and put `content` on the disk.
 
@@ -120,8 +67,44 @@ def write_secret(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Put a public file in the place of the one at `path`, whole, with the same permissions."""
+    draft = path.with_name(f".{path.name}.new")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.chmod(path.stat().st_mode & 0o777)
+    draft.replace(path)
+    _sync_folder(path.parent)
+
+
+def replace_secret(path: Path, content: bytes) -> None:
+    """Put `content` in the place of the file at `path`, whole, and overwrite what was there.
+
+    A solid-state disk may keep the old blocks all the same; they are sealed.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    write_secret(draft, content)
+    with path.open("r+b") as old:
+        draft.replace(path)
+        _sync_folder(path.parent)
+        old.write(bytes(os.fstat(old.fileno()).st_size))
+        old.flush()
+        os.fsync(old.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def seal_secret(secret: str, passphrase: str, *, log_n: int = SCRYPT_LOG_N) -> bytes:
-    """Return `secret`, one line, in age's scrypt form: `age -d` opens it with the passphrase."""
+    """Return `secret`, its lines, in age's scrypt form: `age -d` opens it with the passphrase."""
     return age.seal(secret.encode() + b"\n", [Passphrase(secret=passphrase, log_n=log_n)])
 
 
@@ -132,7 +115,39 @@ def load_identities(path: Path, passphrase: str) -> tuple[HybridIdentity | Class
         WrongIdentity: wrong passphrase.
         ConfigInvalid: missing, damaged, or no identity in it.
     """
-    return tuple(_open_secrets(path, passphrase, parse_identity))
+    return tuple(kept.identity for kept in load_kept(path, passphrase))
+
+
+def load_kept(path: Path, passphrase: str) -> tuple[KeptIdentity, ...]:
+    """Open an identity file, with the days that stand in a comment above each identity.
+
+    Raises:
+        As `load_identities`.
+    """
+    kept, period = [], Period()
+    for line in _open_lines(path, passphrase):
+        try:
+            if line.startswith(_COMMENT):
+                period = _period_in(line)
+                continue
+            kept.append(KeptIdentity(identity=parse_identity(line), period=period))
+        except ValueError:
+            raise ConfigInvalid(f"{path}: holds something that is no identity") from None
+        period = Period()
+    if not kept:
+        raise ConfigInvalid(f"{path}: there is no key in it")
+    return tuple(kept)
+
+
+def seal_kept(kept: Iterable[KeptIdentity], passphrase: str, *, log_n: int = SCRYPT_LOG_N) -> bytes:
+    """Return an identity file: stock age reads it too, since days are comments there."""
+    lines = [f"{_COMMENT}{one.period}\n{one.identity.encode_secret()}" for one in kept]
+    return seal_secret("\n".join(lines), passphrase, log_n=log_n)
+
+
+def _period_in(comment: str) -> Period:
+    words = comment.removeprefix(_COMMENT).split()
+    return Period.parse(words) if words[:1] in (["from"], ["until"]) else Period()
 
 
 def load_signing_identity(path: Path, passphrase: str) -> SigningIdentity:
@@ -142,20 +157,20 @@ def load_signing_identity(path: Path, passphrase: str) -> SigningIdentity:
         WrongIdentity: wrong passphrase.
         ConfigInvalid: missing, damaged, or no signing key in it.
     """
-    return _open_secrets(path, passphrase, SigningIdentity.parse)[0]
+    keys = [line for line in _open_lines(path, passphrase) if not line.startswith(_COMMENT)]
+    try:
+        return SigningIdentity.parse(keys[0])
+    except (IndexError, ValueError):
+        raise ConfigInvalid(f"{path}: there is no signing key in it") from None
 
 
-def _open_secrets(path: Path, passphrase: str, parse: Callable[[str], _T]) -> list[_T]:
+def _open_lines(path: Path, passphrase: str) -> list[str]:
     try:
         plaintext = age.unseal(path.read_bytes(), [Passphrase(secret=passphrase)])
-        lines = plaintext.decode("ascii").splitlines()
-        secrets = [parse(line) for line in lines if line and not line.startswith("#")]
+        return [line for line in plaintext.decode("ascii").splitlines() if line]
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror}") from error
     except WrongIdentity:
         raise WrongIdentity(f"{path}: the passphrase does not open it.") from None
     except (Corrupt, ValueError):
         raise ConfigInvalid(f"{path}: not a sealed key file, or damaged") from None
-    if not secrets:
-        raise ConfigInvalid(f"{path}: there is no key in it")
-    return secrets

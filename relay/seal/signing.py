@@ -1,4 +1,4 @@
-"""Ed25519 signatures of the desk: requests, verdicts, checkpoints of the log.
+"""Ed25519 signatures of staff: requests, verdicts, checkpoints of the log, recipients.
 
 Every kind of statement is signed under a context of its own, so that none can stand for another.
 """
@@ -24,6 +24,7 @@ _KEY_BYTES = 32
 REQUEST = b"poster-relay/v1/desk-request\n"
 VERDICT = b"poster-relay/v1/verdict\n"
 CHECKPOINT = b"poster-relay/v1/checkpoint\n"
+RECIPIENTS = b"poster-relay/v1/recipients\n"
 
 
 class Signer:

@@ -14,6 +14,7 @@ from relay.errors import DeskRefused, RelayError, TooLarge
 from relay.intake.events import report
 from relay.intake.handover import Handover, SignedRequest
 from relay.queue.chain import Checkpoint
+from relay.seal.lists import Role
 from relay.web.headers import dress
 from relay.web.upload import paced
 
@@ -37,23 +38,30 @@ class DeskApi:
         """Return every route of the desk; all but the first need a signature."""
         return [
             web.post("/desk/v1/nonce", self._issue_nonce),
-            web.post("/desk/v1/lease", self._signed(self._lease)),
-            web.get("/desk/v1/envelope/{id}", self._signed(self._envelope), allow_head=False),
-            web.post("/desk/v1/verdict", self._signed(self._decide)),
-            web.post("/desk/v1/checkpoint", self._signed(self._keep_checkpoint)),
-            web.get("/desk/v1/log", self._signed(self._log), allow_head=False),
+            web.post("/desk/v1/lease", self._signed(self._lease, Role.PULL)),
+            web.get(
+                "/desk/v1/envelope/{id}",
+                self._signed(self._envelope, Role.PULL),
+                allow_head=False,
+            ),
+            web.post("/desk/v1/verdict", self._signed(self._decide, Role.RELEASE)),
+            web.post("/desk/v1/checkpoint", self._signed(self._keep_checkpoint, None)),
+            web.get("/desk/v1/log", self._signed(self._log, None), allow_head=False),
         ]
 
     async def _issue_nonce(self, _: web.Request) -> web.Response:
         return _json({"nonce": self._handover.nonces.issue()})
 
-    def _signed(self, view: _View) -> _Handler:
-        """Wrap a view: who signed it, what is in it, and one shape for every refusal."""
+    def _signed(self, view: _View, role: Role | None) -> _Handler:
+        """Wrap a view: who signed it, what is in it, and one shape for every refusal.
+
+        role: which a colleague must have; None: any colleague.
+        """
 
         async def handler(request: web.Request) -> web.Response:
             try:
                 body = await _read_body(request)
-                colleague = self._handover.authenticate(_signed_request(request, body))
+                colleague = self._handover.authenticate(_signed_request(request, body), role=role)
             except RelayError as error:
                 return _refusal(error)
             try:

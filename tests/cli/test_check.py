@@ -33,6 +33,8 @@ from relay.intake.places import check_places
 from relay.intake.storage import check_room, least_free_bytes
 from relay.scrub.decoders import find_known_bad, find_versions
 from relay.seal.keys import ClassicIdentity, HybridIdentity
+from relay.seal.lists import parse_recipients
+from relay.seal.signing import SigningIdentity
 from tests.conftest import (
     RELAY,
     ROOT,
@@ -249,6 +251,34 @@ def test_one_recipient_and_no_staff_are_too_few(campaign: Path) -> None:
     with (campaign / "recipients.txt").open("a") as recipients:
         recipients.write(HybridIdentity.generate().recipient().encoded + "\n")
     assert findings(campaign)["recipients"] == [("ok", "can be used")]
+
+
+def test_a_list_that_nobody_signs_is_a_danger_and_one_that_ends_soon_is_said(
+    campaign: Path,
+) -> None:
+    configure(campaign, demo="false")
+    path, today = campaign / "recipients.txt", dt.datetime.now(dt.UTC).date()
+    (found,) = findings(campaign)["signature"]
+    assert (found[0], "keys/README.md" in found[1]) == ("refused", True)
+    keys = [HybridIdentity.generate().recipient().encoded for _ in range(3)]
+    signing = SigningIdentity.generate()
+    configure(campaign, campaign_signer=f'"{signing.signer().encoded}"')
+    ended, soon = today - dt.timedelta(days=1), today + dt.timedelta(days=14)
+    for last, state, words in (
+        (soon, "ok", f"no longer sealed to: line 3 ended on {ended}"),
+        (soon - dt.timedelta(days=1), "advice", f"from {soon} on no recipient is valid"),
+    ):
+        text = f"{keys[0]} until {ended}\n{keys[1]} until {last}\n{keys[2]} until {last}\n"
+        listed = parse_recipients(path, text).signed(signing, campaign="demo", number=1)
+        path.write_text(listed.encode())
+        found = findings(campaign)
+        assert found["recipients"][0][0] == state
+        assert words in found["recipients"][0][1]
+        assert "signature" not in found
+    path.write_text(text)
+    assert findings(campaign)["recipients"][0][0] == "refused"
+    configure(campaign, campaign_signer='"relaysigner1x"')
+    assert findings(campaign)["recipients"][0][0] == "refused"
 
 
 # -- a campaign that is spoilt ---------------------------------------------------------------------

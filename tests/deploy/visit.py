@@ -7,6 +7,7 @@ visit.py seal RECIPIENTS FILE  writes an envelope with a photo, as a relay would
 visit.py cut CONTROL          asks tor, over its control socket, which version it is
 """
 
+import datetime as dt
 import io
 import os
 import pty
@@ -19,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 from relay.seal.envelope import Submission, seal_envelope
-from relay.seal.files import load_recipients
+from relay.seal.lists import load_recipients
 
 BOUNDARY = "x7boundary7x"
 # What tor puts before each connection: the number of a circuit, dressed as an address.
@@ -96,7 +97,7 @@ def seal(recipients: str, path: str) -> str:
             scrub={"removed": [], "quality": 85},
         ),
         photo(),
-        load_recipients(Path(recipients), slots=4, allow_classic=False),
+        load_recipients(Path(recipients)).current(dt.datetime.now(dt.UTC).date(), slots=4),
         envelope_bytes=512 * 1024,
         recipient_slots=4,
     )

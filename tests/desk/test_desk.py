@@ -12,7 +12,8 @@ import pytest
 from relay.queue.states import Reason
 from relay.seal import age
 from relay.seal.envelope import pack, unpack
-from relay.seal.files import load_identities, load_recipients
+from relay.seal.files import load_identities
+from relay.seal.lists import load_recipients
 from tests import photos
 from tests.conftest import RELAY, Service, Starter, relay, wait_until
 from tests.judge import judge
@@ -529,7 +530,7 @@ def test_commands_at_the_same_time_do_not_lose_what_the_other_remembers(
 
 def hostile(service: Service, change: dict[str, object]) -> bytes:
     """An envelope sealed to the real recipients by somebody who wishes them ill."""
-    (recipient,) = load_recipients(service.folder / "recipients.txt", slots=4, allow_classic=False)
+    (entry,) = load_recipients(service.folder / "recipients.txt").entries
     fields = {
         "version": 1, "kind": "photo", "campaign": "demo", "language": "en", "message": "",
         "may_quote": False, "poster": None, "may_post": True, "not_before": None, "covers": 0,
@@ -537,7 +538,7 @@ def hostile(service: Service, change: dict[str, object]) -> bytes:
     }  # fmt: skip
     text = json.dumps(fields | change).replace('"DEEP"', "[" * 900 + "]" * 900)
     photo = photos.encode(photos.picture(), quality=85, subsampling="4:2:0")
-    return age.seal(pack(text.encode(), photo, 512 * 1024), [recipient])
+    return age.seal(pack(text.encode(), photo, 512 * 1024), [entry.recipient])
 
 
 def test_a_hostile_envelope_costs_itself_and_no_other(pulled: tuple[Service, list[str]]) -> None:
@@ -570,12 +571,12 @@ def test_a_photo_that_the_relay_had_not_cleaned_is_an_alarm_and_comes_out_clean(
     pulled: tuple[Service, list[str]],
 ) -> None:
     service, _ = pulled
-    (recipient,) = load_recipients(service.folder / "recipients.txt", slots=4, allow_classic=False)
+    (entry,) = load_recipients(service.folder / "recipients.txt").entries
     submission = next((home(service) / "sealed").glob("*.age"))
     passphrase = (service.folder / "passphrase").read_text().strip()
     identities = load_identities(service.folder / "identity.age", passphrase)
     plain, _ = unpack(age.unseal(submission.read_bytes(), identities))
-    dirty = age.seal(pack(plain, photos.dirty_jpeg(), 512 * 1024), [recipient])
+    dirty = age.seal(pack(plain, photos.dirty_jpeg(), 512 * 1024), [entry.recipient])
     (home(service) / "dirty").mkdir()
     (home(service) / "dirty" / "dirty.age").write_bytes(dirty)
     opened = service.desk("open", "dirty", "--to", "opened")

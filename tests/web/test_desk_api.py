@@ -1,13 +1,14 @@
 """The desk's API, spoken to directly: signatures, nonces, refusals."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from relay.seal import signing
 from relay.seal.files import load_signing_identity
 from relay.seal.signing import SigningIdentity
-from tests.conftest import Answer, Service
+from tests.conftest import Answer, Service, Starter
 
 REFUSED = {"error": "DeskRefused", "message": "Refused."}
 SIGNED = [
@@ -84,6 +85,35 @@ def test_only_a_fresh_request_signed_by_staff_is_answered(
         assert answer.status == 403
         assert json.loads(answer.body) == REFUSED
         assert "Relay-Nonce" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("roles", "allowed"),
+    [
+        ("pull", {"lease", "envelope", "checkpoint", "log"}),
+        ("release", {"verdict", "checkpoint", "log"}),
+        ("administer", {"checkpoint", "log"}),
+        ("pull release administer", {"lease", "envelope", "verdict", "checkpoint", "log"}),
+    ],
+)
+def test_a_colleague_is_answered_where_her_role_reaches_and_else_like_a_stranger(
+    start_service: Starter, campaign: Path, roles: str, allowed: set[str]
+) -> None:
+    colleague, stranger = SigningIdentity.generate(), SigningIdentity.generate()
+    with (campaign / "staff.txt").open("a") as lines:
+        lines.write(f"{colleague.signer().encoded} {roles}\n")
+    service = start_service()
+    for method, path in SIGNED:
+        view = path.split("/")[3].partition("?")[0]
+        header = authorization(service, method, path, identity=colleague)
+        answer = ask(service, method, path, header)
+        if view in allowed:
+            assert "Relay-Nonce" in answer.headers, view
+            continue
+        header = authorization(service, method, path, identity=stranger)
+        refused = ask(service, method, path, header)
+        assert (answer.status, answer.body) == (refused.status, refused.body) == (403, refused.body)
+        assert answer.headers == refused.headers, view
 
 
 def test_a_request_is_not_answered_again_after_a_restart(service: Service) -> None:
