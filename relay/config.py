@@ -148,6 +148,8 @@ class DeskConfig:
     passphrase_file: Path | None = None
     # The colleagues whose signatures in the log count, one signer a line; oneself always does.
     staff: Path | None = None
+    # Who signs the campaign's recipients; with it, `add` seals to a list of hers alone.
+    campaign_signer: str = ""
     # Protections of the box that this laptop lacks and that are accepted to be missing, by name.
     accept_missing: tuple[str, ...] = ()
     # The folder of the file: what the desk remembers lies beside it.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from relay.cli import add
 from relay.cli.printing import get_passphrase, printable, result, result_json, say
 from relay.config import DeskConfig
 from relay.desk.audit import audit, fetch_log, remember
@@ -53,6 +54,8 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("--json", action="store_true")
         parser.set_defaults(run=_decide, verdict=verdict, reason=None)
     returner.add_argument("--reason", required=True, choices=[str(reason) for reason in Reason])
+
+    add.add_command(actions)
 
     logger = actions.add_parser("log", help="show the relay's log")
     logger.add_argument("--verify", action="store_true", help="check it since you last looked")

@@ -58,7 +58,7 @@ def _init(arguments: argparse.Namespace) -> int:
     make_campaign(folder, campaign=arguments.campaign, listen=_DEFAULT_LISTEN, is_demo=False)
     ServerConfig.load(folder / CONFIG_NAME)
     result(str(folder / CONFIG_NAME))
-    say("Next: add a line for each colleague to recipients.txt and staff.txt (keys/README.md),")
+    say("Next: recipients.txt and staff.txt, as your colleagues make them (keys/ceremony.md),")
     say(f"then: relay serve --config {folder / CONFIG_NAME}")
     return 0
 

@@ -89,7 +89,10 @@ class DeskClient:
         Raises:
             RelayUnreachable, DeskRefused, NothingThere, LockedByColleague, Corrupt.
         """
-        body = b"" if question is None else json.dumps(question).encode()
+        return await self.send(method, path, b"" if question is None else _encode(question))
+
+    async def send(self, method: str, path: str, body: bytes) -> bytes:
+        """Send a body as it is; else as `fetch`."""
         is_carried = self._nonce is not None
         try:
             if not is_carried:
@@ -103,7 +106,7 @@ class DeskClient:
             ) from None
         if status == _FORBIDDEN and is_carried:  # the nonce had grown old, or the relay restarted
             self._nonce = None
-            return await self.fetch(method, path, question)
+            return await self.send(method, path, body)
         if status != _OK:
             raise _refusal(status, answer)
         return answer
@@ -133,6 +136,10 @@ class DeskClient:
                     raise Corrupt("The relay's answer does not end.")
             self._nonce = response.headers.get(_NEXT_NONCE)
             return response.status, bytes(answer)
+
+
+def _encode(question: Any) -> bytes:
+    return json.dumps(question).encode()
 
 
 def _refusal(status: int, answer: bytes) -> RelayError:

@@ -48,6 +48,7 @@ class Journal:
     verdicts: Verdicts = field(default_factory=Verdicts)
     log_seq: int = 0
     log_hash: str = Head().hash.hex()
+    list_number: int = 0
 
     @property
     def head(self) -> Head:
@@ -63,6 +64,16 @@ class Journal:
         if self.campaign not in ("", untrusted_name):
             raise Corrupt("The relay speaks for another campaign than before.")
         self.campaign = untrusted_name
+
+    def pin_list(self, number: int) -> None:
+        """Remember the number of the campaign's newest signed list.
+
+        Raises:
+            Corrupt: a newer one was seen before.
+        """
+        if number < self.list_number:
+            raise Corrupt("The relay's list of recipients is older than one that was there before.")
+        self.list_number = number
 
     def pin_envelope(self, submission_id: str, digest: str) -> None:
         """Remember the digest of an envelope.
@@ -136,7 +147,8 @@ def _parse(fields: dict[str, Any]) -> Journal:
     for path in (path for paths in fields["sealed"].values() for path in paths):
         Path(path)
     fields["campaign"].encode()
-    return Journal(**fields | {"verdicts": verdicts, "log_seq": int(fields["log_seq"])})
+    numbers = {name: int(fields.get(name, 0)) for name in ("log_seq", "list_number")}
+    return Journal(**fields | {"verdicts": verdicts} | numbers)
 
 
 def replace_file(path: Path, content: bytes) -> None:

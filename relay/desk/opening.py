@@ -109,9 +109,11 @@ async def open_all(
                 yield Opened(source=source, id=source.stem, error=failure)
 
 
-def make_scrubber(accept_missing: Sequence[str] = ()) -> Scrubber:
+def make_scrubber(
+    accept_missing: Sequence[str] = (), *, max_jpeg_bytes: int = _MAX_JPEG_BYTES
+) -> Scrubber:
     """Return the desk's own box, not started yet; accept_missing: walls that it may lack."""
-    return Scrubber(max_jpeg_bytes=_MAX_JPEG_BYTES, accepted=accept(accept_missing))
+    return Scrubber(max_jpeg_bytes=max_jpeg_bytes, accepted=accept(accept_missing))
 
 
 async def examine(

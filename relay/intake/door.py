@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from relay.errors import Closed
 from relay.intake.events import events
 from relay.seal.keys import ClassicRecipient, HybridRecipient
+from relay.seal.lists import RecipientList
 
 
 class Cause(enum.Enum):
@@ -26,7 +27,8 @@ class Campaign:
     """What a submission is sealed with."""
 
     name: str
-    recipients: Sequence[HybridRecipient | ClassicRecipient]
+    listed: RecipientList
+    recipients: Sequence[HybridRecipient | ClassicRecipient]  # of the list, those of today
     envelope_bytes: int
     recipient_slots: int
 

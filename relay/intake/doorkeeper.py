@@ -79,6 +79,7 @@ class Doorkeeper:
             events.warning("%s", found.warning)
         return Campaign(
             name=config.campaign,
+            listed=found.listed,
             recipients=found.recipients,
             envelope_bytes=config.envelope_bytes,
             recipient_slots=config.recipient_slots,

@@ -9,11 +9,14 @@ from nacl.encoding import RawEncoder
 from nacl.hash import blake2b
 
 from relay.errors import Corrupt, DeskRefused
+from relay.intake.door import Campaign, Door
 from relay.intake.submit import utc_today
 from relay.queue.chain import Checkpoint
 from relay.queue.store import Handout, LogPage, SealedQueue
 from relay.queue.verdicts import Decision, SignedVerdict
+from relay.receipt import ServiceKeys, digest_content
 from relay.seal import signing
+from relay.seal.envelope import check_shape
 from relay.seal.lists import Colleague, Role
 
 NONCE_S = 300
@@ -21,6 +24,7 @@ _RANDOM_BYTES = 16
 _MAC_BYTES = 16
 _TIME_BYTES = 8
 LOG_PAGE = 1000
+_ADDED = b"added"  # in the place of a form's token
 
 
 class NonceBook:
@@ -79,6 +83,8 @@ class Handover:
     """What the desk's API can do, each for an authenticated colleague."""
 
     campaign: str
+    door: Door
+    keys: ServiceKeys
     staff: Mapping[str, Colleague]
     queue: SealedQueue
     nonces: NonceBook
@@ -117,6 +123,33 @@ class Handover:
     async def envelope(self, colleague: str, submission_id: bytes) -> bytes:
         """Return an envelope that `colleague` has leased."""
         return await self.queue.envelope(submission_id, colleague)
+
+    def open_campaign(self) -> Campaign:
+        """Return what a colleague needs to seal a photo herself.
+
+        Raises:
+            Closed: the form is closed, and so is this way in.
+        """
+        return self.door.require_open()
+
+    async def add(self, untrusted_file: bytes) -> None:
+        """Keep an envelope that a colleague sealed; the same one twice is one submission.
+
+        It has no receipt: who sent the photo by e-mail asks the team by e-mail.
+
+        Raises:
+            Corrupt: not of the shape that every envelope has. Closed, QueueFull, NotKept.
+        """
+        campaign = self.door.require_open()
+        check_shape(
+            untrusted_file,
+            envelope_bytes=campaign.envelope_bytes,
+            recipient_slots=campaign.recipient_slots,
+        )
+        receipt = self.keys.receipt_for(_ADDED, digest_content([untrusted_file]), 0)
+        hashed = self.keys.hash_receipt(receipt)
+        if not await self.queue.enqueue(untrusted_file, hashed, today=utc_today()):
+            raise Corrupt("This envelope was here before, and is gone.")
 
     async def decide(self, colleague: str, untrusted_statement: str, signature: str) -> bool:
         """Carry out a verdict that `colleague` signed. Returns False where it stood already.

@@ -57,6 +57,8 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
         intake = Intake(door=door, keys=keys, queue=queue, scrubber=scrubber)
         handover = Handover(
             campaign=config.campaign,
+            door=door,
+            keys=keys,
             staff=staff,
             queue=queue,
             nonces=NonceBook(),

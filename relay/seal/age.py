@@ -34,6 +34,12 @@ def seal(plaintext: bytes, recipients: Sequence[Recipient]) -> bytes:
     return b"".join([covered, b" ", mac, b"\n", nonce, *_seal_chunks(file_key, nonce, plaintext)])
 
 
+def sealed_bytes(plaintext_bytes: int) -> int:
+    """Return the length of what follows the header of a sealed plaintext of this length."""
+    chunks = max(1, -(-plaintext_bytes // _CHUNK_BYTES))
+    return _PAYLOAD_NONCE_BYTES + plaintext_bytes + chunks * _TAG_BYTES
+
+
 def unseal(untrusted_file: bytes, identities: Sequence[Identity]) -> bytes:
     """Return the whole plaintext of an age file.
 

@@ -20,6 +20,7 @@ from relay.seal.keys import (
     HybridRecipient,
     Identity,
 )
+from relay.seal.stanza import parse_header
 
 SUBMISSION_NAME = "submission.json"
 PHOTO_NAME = "photo.jpg"
@@ -28,6 +29,7 @@ MAX_SUBMISSION_BYTES = 8 * 1024
 MESSAGE_CHARACTERS = 500
 _BLOCK = tarfile.BLOCKSIZE
 _END_BYTES = 2 * _BLOCK
+_STANZAS = {"mlkem768x25519", "X25519"}
 _POSTERS = ("general", "write-in", "handwritten", None)
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "version": int,
@@ -214,6 +216,24 @@ def _fill_slots(
     filled = [*recipients, *throw_away]
     random.SystemRandom().shuffle(filled)
     return filled
+
+
+def check_shape(untrusted_file: bytes, *, envelope_bytes: int, recipient_slots: int) -> None:
+    """Return where an age file looks from outside as every envelope of the campaign does.
+
+    Raises:
+        Corrupt: another number or kind of recipients, or another length.
+    """
+    header = parse_header(untrusted_file)
+    kinds = {stanza.type for stanza in header.stanzas}
+    length = len(untrusted_file) - header.length
+    if (
+        len(header.stanzas) != recipient_slots
+        or len(kinds) != 1
+        or not kinds <= _STANZAS
+        or length != age.sealed_bytes(envelope_bytes)
+    ):
+        raise Corrupt("Not of the shape that every envelope of this campaign has.")
 
 
 def open_envelope(

@@ -180,8 +180,11 @@ class RecipientList:
 
     def encode(self) -> str:
         """Return the file's text."""
-        lines = [f"campaign {self.campaign}", f"number {self.number}", *map(str, self.entries)]
-        return "\n".join([*lines, f"signed {self.untrusted_signer} {self.untrusted_signature}", ""])
+        lines = [str(entry) for entry in self.entries]
+        if self.untrusted_signature:
+            lines = [f"campaign {self.campaign}", f"number {self.number}", *lines]
+            lines.append(f"signed {self.untrusted_signer} {self.untrusted_signature}")
+        return "\n".join([*lines, ""])
 
 
 def load_recipients(path: Path, *, allow_classic: bool = False) -> RecipientList:

@@ -21,10 +21,18 @@ from relay.web.upload import paced
 NEXT_NONCE = "Relay-Nonce"
 _SCHEME = "Relay-Ed25519"
 _MAX_BODY_BYTES = 64 * 1024
+_MAX_ENVELOPE_BYTES = 66 << 20
 _MIN_BYTES_PER_MINUTE = 4096
 _MOST_ENTRIES = 1 << 62  # more than SQLite could number
 _View = Callable[[str, web.Request, Any], Awaitable[web.Response]]
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        raise DeskRefused from None
 
 
 class DeskApi:
@@ -44,6 +52,15 @@ class DeskApi:
                 self._signed(self._envelope, Role.PULL),
                 allow_head=False,
             ),
+            web.get(
+                "/desk/v1/campaign",
+                self._signed(self._show_campaign, Role.PULL),
+                allow_head=False,
+            ),
+            web.post(
+                "/desk/v1/submission",
+                self._signed(self._add, Role.PULL, max_bytes=_MAX_ENVELOPE_BYTES, read=bytes),
+            ),
             web.post("/desk/v1/verdict", self._signed(self._decide, Role.RELEASE)),
             web.post("/desk/v1/checkpoint", self._signed(self._keep_checkpoint, None)),
             web.get("/desk/v1/log", self._signed(self._log, None), allow_head=False),
@@ -52,20 +69,28 @@ class DeskApi:
     async def _issue_nonce(self, _: web.Request) -> web.Response:
         return _json({"nonce": self._handover.nonces.issue()})
 
-    def _signed(self, view: _View, role: Role | None) -> _Handler:
+    def _signed(
+        self,
+        view: _View,
+        role: Role | None,
+        *,
+        max_bytes: int = _MAX_BODY_BYTES,
+        read: Callable[[bytes], Any] = _parse,
+    ) -> _Handler:
         """Wrap a view: who signed it, what is in it, and one shape for every refusal.
 
-        role: which a colleague must have; None: any colleague.
+        role: which a colleague must have; None: any colleague. read: makes of the body what the
+        view takes.
         """
 
         async def handler(request: web.Request) -> web.Response:
             try:
-                body = await _read_body(request)
+                body = await _read_body(request, max_bytes)
                 colleague = self._handover.authenticate(_signed_request(request, body), role=role)
             except RelayError as error:
                 return _refusal(error)
             try:
-                response = await view(colleague, request, _parse(body))
+                response = await view(colleague, request, read(body))
             except RelayError as error:
                 report(error)
                 response = _refusal(error)
@@ -101,6 +126,21 @@ class DeskApi:
         response = web.Response(body=envelope, content_type="application/octet-stream")
         dress(response)
         return response
+
+    async def _show_campaign(self, colleague: str, request: web.Request, body: Any) -> web.Response:
+        campaign = self._handover.open_campaign()
+        return _json(
+            {
+                "campaign": campaign.name,
+                "envelope_bytes": campaign.envelope_bytes,
+                "recipient_slots": campaign.recipient_slots,
+                "recipients": campaign.listed.encode(),
+            }
+        )
+
+    async def _add(self, colleague: str, request: web.Request, body: Any) -> web.Response:
+        await self._handover.add(body)
+        return _json({})
 
     async def _decide(self, colleague: str, request: web.Request, body: Any) -> web.Response:
         try:
@@ -153,23 +193,16 @@ def _signed_request(request: web.Request, body: bytes) -> SignedRequest:
     )
 
 
-async def _read_body(request: web.Request) -> bytes:
+async def _read_body(request: web.Request, max_bytes: int) -> bytes:
     body = b""
     try:
         async for piece in paced(request, _MIN_BYTES_PER_MINUTE):
             body += piece
-            if len(body) > _MAX_BODY_BYTES:
+            if len(body) > max_bytes:
                 raise TooLarge
     except (ClientError, ConnectionError, HttpProcessingError):
         raise DeskRefused from None
     return body
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body) if body else None
-    except (ValueError, RecursionError):
-        raise DeskRefused from None
 
 
 def _json(answer: dict[str, Any], status: int = 200) -> web.Response:

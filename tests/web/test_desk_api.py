@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.seal import signing
+from relay.seal import age, signing
 from relay.seal.files import load_signing_identity
+from relay.seal.keys import ClassicIdentity, HybridIdentity
 from relay.seal.signing import SigningIdentity
 from tests.conftest import Answer, Service, Starter
 
@@ -14,6 +15,8 @@ REFUSED = {"error": "DeskRefused", "message": "Refused."}
 SIGNED = [
     ("POST", "/desk/v1/lease"),
     ("GET", "/desk/v1/envelope/" + "00" * 16),
+    ("GET", "/desk/v1/campaign"),
+    ("POST", "/desk/v1/submission"),
     ("POST", "/desk/v1/verdict"),
     ("POST", "/desk/v1/checkpoint"),
     ("GET", "/desk/v1/log?after=0"),
@@ -90,10 +93,13 @@ def test_only_a_fresh_request_signed_by_staff_is_answered(
 @pytest.mark.parametrize(
     ("roles", "allowed"),
     [
-        ("pull", {"lease", "envelope", "checkpoint", "log"}),
+        ("pull", {"lease", "envelope", "campaign", "submission", "checkpoint", "log"}),
         ("release", {"verdict", "checkpoint", "log"}),
         ("administer", {"checkpoint", "log"}),
-        ("pull release administer", {"lease", "envelope", "verdict", "checkpoint", "log"}),
+        (
+            "pull release administer",
+            {"lease", "envelope", "campaign", "submission", "verdict", "checkpoint", "log"},
+        ),
     ],
 )
 def test_a_colleague_is_answered_where_her_role_reaches_and_else_like_a_stranger(
@@ -169,3 +175,25 @@ def test_a_verdict_signed_by_another_is_refused(service: Service, dirty: bytes) 
         header = authorization(service, "POST", "/desk/v1/verdict", body=body)
         assert ask(service, "POST", "/desk/v1/verdict", header, body).status == 400
     assert service.desk("release", pulled).out == f"{pulled}: released\n"
+
+
+@pytest.mark.parametrize("change", ["short", "long", "slots", "kind", "garbage", "empty"])
+def test_what_has_not_the_shape_of_every_envelope_is_not_kept(
+    service: Service, change: str
+) -> None:
+    keys = [HybridIdentity.generate().recipient() for _ in range(4)]
+    classic = ClassicIdentity.generate().recipient()
+    size = 512 * 1024
+    envelope = {
+        "short": lambda: age.seal(bytes(size - 512), keys),
+        "long": lambda: age.seal(bytes(size + 512), keys),
+        "slots": lambda: age.seal(bytes(size), keys[:3]),
+        "kind": lambda: age.seal(bytes(size), [*keys[:3], classic]),
+        "garbage": lambda: bytes(size),
+        "empty": lambda: b"",
+    }[change]()
+    for body, status in ((envelope, 400), (age.seal(bytes(size), keys), 200)):
+        header = authorization(service, "POST", "/desk/v1/submission", body=body)
+        answer = ask(service, "POST", "/desk/v1/submission", header, body)
+        assert answer.status == status, answer.text
+    assert len(service.desk("pull", "--to", "s", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
