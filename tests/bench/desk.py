@@ -1,0 +1,156 @@
+"""What opening and reviewing costs, beside as many `age -d` processes that open and do no more.
+
+The same plaintexts, once sealed to a hybrid recipient for the desk, once to an X25519 one for age
+(Debian's opens no hybrid ones). Wall time of whole processes, keys unlocked and box started
+included; memory is the most that one process of the command took (ru_maxrss).
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from relay.cli.keys import make_keys
+from relay.desk.opening import make_scrubber
+from relay.seal import age
+from relay.seal.envelope import Submission, pack, photo_budget, seal_envelope
+from relay.seal.files import load_identities
+from relay.seal.keys import ClassicIdentity
+from tests import photos
+from tests.conftest import RELAY
+
+ENVELOPE_BYTES = 512 * 1024
+FLAT = 1.2  # memory at the full number, in units of that at a tenth of it
+PASSPHRASE = "five words that nobody else knows"
+PICTURES = 12
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command over all envelopes."""
+
+    name: str
+    envelopes: int
+    seconds: float
+    peak_mib: float
+
+    @property
+    def each_s(self) -> float:
+        return self.envelopes / self.seconds
+
+
+async def make_envelopes(folder: Path, count: int) -> tuple[Path, Path, str]:
+    """Lay out a desk, its sealed envelopes and the same ones for age; return the folders."""
+    make_keys(folder / "keys", PASSPHRASE)
+    recipient = load_identities(folder / "keys" / "identity.age", PASSPHRASE)[0].recipient()
+    (folder / "passphrase").write_text(f"{PASSPHRASE}\n")
+    (folder / "desk.toml").write_text(
+        'relay = "http://127.0.0.1:1"\nsigner = "keys/signer.age"\n'
+        'identity = "keys/identity.age"\npassphrase_file = "passphrase"\n'
+    )
+    classic = ClassicIdentity.generate()
+    (folder / "classic").write_text(classic.encode_secret() + "\n")
+    sealed, for_age = folder / "sealed", folder / "for-age"
+    sealed.mkdir()
+    for_age.mkdir()
+    budget = photo_budget(ENVELOPE_BYTES)
+    async with make_scrubber(max_jpeg_bytes=budget) as scrubber:
+        clean = [
+            (await scrubber.scrub(photos.dirty_jpeg(photos.picture(1600, 1200, seed=seed)))).jpeg
+            for seed in range(PICTURES)
+        ]
+    for number in range(count):
+        submission = Submission(
+            campaign="bench",
+            language="en",
+            message=f"This is message {number}.",
+            may_quote=True,
+            poster="general",
+            may_post=True,
+            not_before=None,
+            scrub={"removed": ["position"], "quality": 85},
+        )
+        photo, name = clean[number % PICTURES], os.urandom(16).hex()
+        envelope = seal_envelope(
+            submission, photo, [recipient], envelope_bytes=ENVELOPE_BYTES, recipient_slots=4
+        )
+        (sealed / f"{name}.age").write_bytes(envelope)
+        plaintext = pack(submission.encode(), photo, ENVELOPE_BYTES)
+        (for_age / f"{name}.age").write_bytes(age.seal(plaintext, [classic.recipient()]))
+    return sealed, for_age, str(folder / "classic")
+
+
+def run(command: list[str], cwd: Path) -> tuple[float, float]:
+    """Seconds and MiB of one process and what it waited for."""
+    before = time.monotonic()
+    child = os.posix_spawn(
+        "/usr/bin/env",
+        ["env", "-C", str(cwd), *command],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)],
+    )
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        sys.exit(f"{' '.join(command)}: status {status}")
+    return time.monotonic() - before, usage.ru_maxrss / 1024
+
+
+def measure(folder: Path, count: int) -> list[Run]:
+    """Open, review and `age -d` the same number of envelopes, one after the other."""
+    sealed, for_age, identity = asyncio.run(make_envelopes(folder, count))
+    desk = [RELAY, "desk", "--config", "desk.toml"]
+    runs = []
+    for name in ("open", "review"):
+        seconds, mib = run([*desk, name, str(sealed), "--to", f"{name}ed"], folder)
+        runs.append(Run(f"relay desk {name}", count, seconds, mib))
+    seconds = 0.0
+    peak = 0.0
+    for path in for_age.iterdir():
+        taken, mib = run(["age", "-d", "-i", identity, str(path)], folder)
+        seconds, peak = seconds + taken, max(peak, mib)
+    return [*runs, Run("age -d, a process each", count, seconds, peak)]
+
+
+def show(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--envelopes", type=int, default=1000)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    few, many = arguments.envelopes // 10, arguments.envelopes
+    runs = []
+    for count in (few, many):
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(measure(Path(folder), count))
+    growth = {
+        large.name: large.peak_mib / small.peak_mib
+        for small, large in zip(*runs, strict=True)
+        if large.name.startswith("relay")
+    }
+    is_flat = max(growth.values()) <= FLAT
+    if arguments.json:
+        report = [asdict(one) | {"per_second": one.each_s} for one in [*runs[0], *runs[1]]]
+        show(json.dumps({"runs": report, "memory": growth, "is_flat": is_flat}, indent=1))
+        return 0 if is_flat else 1
+    bound = runs[1][-1].each_s
+    show(f"{'':28}{'envelopes':>10}{'a second':>10}{'to age -d':>11}{'MiB':>7}")
+    for one in [*runs[0], *runs[1]]:
+        ratio = one.each_s / bound
+        show(
+            f"{one.name:28}{one.envelopes:>10}{one.each_s:>10.1f}{ratio:>11.2f}{one.peak_mib:>7.0f}"
+        )
+    for name, factor in growth.items():
+        show(f"{name}: memory at {many} is {factor:.2f} times that at {few} (at most {FLAT})")
+    return 0 if is_flat else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
