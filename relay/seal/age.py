@@ -15,22 +15,30 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from relay.errors import Corrupt, WrongIdentity
-from relay.seal.keys import FILE_KEY_BYTES, Identity, Recipient
-from relay.seal.stanza import Stanza, encode_header, parse_header, to_base64
+from relay.seal.keys import FILE_KEY_BYTES, Identity, Passphrase, Recipient
+from relay.seal.stanza import Stanza, encode_header, header_damaged, parse_header, to_base64
 
 _PAYLOAD_NONCE_BYTES = 16
 _CHUNK_BYTES = 64 * 1024
 _TAG_BYTES = 16
+_CONTENT_DAMAGED = "The content is damaged or cut short."
 
 
 def seal(plaintext: bytes, recipients: Sequence[Recipient]) -> bytes:
     """Return `plaintext` as an age file that each of `recipients` can open on their own."""
     if not recipients:
         raise ValueError("no recipient")
+    if len(recipients) > 1 and any(isinstance(one, Passphrase) for one in recipients):
+        raise ValueError("a passphrase must be the only recipient")
     file_key = os.urandom(FILE_KEY_BYTES)
-    covered = encode_header(tuple(recipient.wrap(file_key) for recipient in recipients))
+    stanzas = tuple(recipient.wrap(file_key) for recipient in recipients)
+    return _write(stanzas, file_key, os.urandom(_PAYLOAD_NONCE_BYTES), plaintext)
+
+
+def _write(stanzas: tuple[Stanza, ...], file_key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
+    """Everything but chance: the same arguments make the same file."""
+    covered = encode_header(stanzas)
     mac = to_base64(_header_mac(file_key, covered))
-    nonce = os.urandom(_PAYLOAD_NONCE_BYTES)
     return b"".join([covered, b" ", mac, b"\n", nonce, *_seal_chunks(file_key, nonce, plaintext)])
 
 
@@ -50,11 +58,11 @@ def unseal(untrusted_file: bytes, identities: Sequence[Identity]) -> bytes:
     header = parse_header(untrusted_file)
     file_key = _unwrap(header.stanzas, identities)
     if not hmac.compare_digest(header.mac, _header_mac(file_key, header.covered)):
-        raise Corrupt("The envelope's header was altered.")
+        raise Corrupt("The header was altered.")
     start = header.length + _PAYLOAD_NONCE_BYTES
     nonce = untrusted_file[header.length : start]
     if len(nonce) != _PAYLOAD_NONCE_BYTES:
-        raise Corrupt("The envelope is cut short.")
+        raise header_damaged("cut short")
     return _unseal_chunks(file_key, nonce, memoryview(untrusted_file)[start:])
 
 
@@ -106,8 +114,8 @@ def _unseal_chunks(file_key: bytes, nonce: bytes, untrusted_payload: memoryview)
                 None,
             )
         except (InvalidTag, ValueError):
-            raise Corrupt("The envelope is damaged or cut short.") from None
+            raise Corrupt(_CONTENT_DAMAGED) from None
         if is_last and not chunk and counter:
-            raise Corrupt("The envelope ends in an empty chunk.")
+            raise Corrupt(_CONTENT_DAMAGED)
         chunks.append(chunk)
     return b"".join(chunks)

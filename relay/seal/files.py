@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from relay.errors import ConfigInvalid, Corrupt, RelayError, WrongIdentity
-from relay.seal import age
+from relay.seal import age, armor
 from relay.seal.keys import (
     SCRYPT_LOG_N,
     ClassicIdentity,
@@ -109,7 +109,7 @@ def seal_secret(secret: str, passphrase: str, *, log_n: int = SCRYPT_LOG_N) -> b
 
 
 def load_identities(path: Path, passphrase: str) -> tuple[HybridIdentity | ClassicIdentity, ...]:
-    """Open an identity file.
+    """Open an identity file, armored or not.
 
     Raises:
         WrongIdentity: wrong passphrase.
@@ -151,7 +151,7 @@ def _period_in(comment: str) -> Period:
 
 
 def load_signing_identity(path: Path, passphrase: str) -> SigningIdentity:
-    """Open a signer file.
+    """Open a signer file, armored or not.
 
     Raises:
         WrongIdentity: wrong passphrase.
@@ -166,7 +166,10 @@ def load_signing_identity(path: Path, passphrase: str) -> SigningIdentity:
 
 def _open_lines(path: Path, passphrase: str) -> list[str]:
     try:
-        plaintext = age.unseal(path.read_bytes(), [Passphrase(secret=passphrase)])
+        sealed = path.read_bytes()
+        if armor.is_armored(sealed):
+            sealed = armor.decode(sealed)
+        plaintext = age.unseal(sealed, [Passphrase(secret=passphrase)])
         return [line for line in plaintext.decode("ascii").splitlines() if line]
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror}") from error

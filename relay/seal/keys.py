@@ -27,9 +27,8 @@ from cryptography.hazmat.primitives.hpke import (
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from relay.errors import Corrupt
 from relay.seal import bech32
-from relay.seal.stanza import Stanza, from_base64, to_base64
+from relay.seal.stanza import Stanza, from_base64, header_damaged, to_base64
 
 FILE_KEY_BYTES = 16
 HYBRID_PREFIX = "age1pq"
@@ -235,15 +234,15 @@ class Passphrase:
         if not scrypts:
             return None
         if len(stanzas) != 1:
-            raise Corrupt("A passphrase stanza is not alone in its file.")
+            raise header_damaged("a passphrase stanza is not alone")
         stanza = scrypts[0]
         if len(stanza.arguments) != 2 or not _LOG_N.fullmatch(stanza.arguments[1]):  # noqa: PLR2004 - salt and log N
-            raise Corrupt("The passphrase stanza is malformed.")
+            raise header_damaged("a malformed passphrase stanza")
         salt, log_n = from_base64(stanza.arguments[0].encode()), int(stanza.arguments[1])
         if len(salt) != _SALT_BYTES or len(stanza.body) != _WRAPPED_BYTES:
-            raise Corrupt("The passphrase stanza is malformed.")
+            raise header_damaged("a malformed passphrase stanza")
         if log_n > _SCRYPT_MAX_LOG_N:
-            raise Corrupt("The passphrase stanza asks for too much work.")
+            raise header_damaged("it asks for too much work")
         try:
             key = self._derive(salt, log_n)
             return ChaCha20Poly1305(key).decrypt(_ZERO_NONCE, stanza.body, None)
@@ -288,10 +287,10 @@ def parse_identity(text: str) -> HybridIdentity | ClassicIdentity:
 
 def _single_argument(stanza: Stanza, length: int) -> bytes:
     if len(stanza.arguments) != 1 or len(stanza.body) != _WRAPPED_BYTES:
-        raise Corrupt("A recipient stanza is malformed.")
+        raise header_damaged("a malformed recipient stanza")
     raw = from_base64(stanza.arguments[0].encode("ascii"))
     if len(raw) != length:
-        raise Corrupt("A recipient stanza is malformed.")
+        raise header_damaged("a malformed recipient stanza")
     return raw
 
 
@@ -299,7 +298,7 @@ def _exchange(private: X25519PrivateKey, share: bytes) -> bytes:
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(share))
     except ValueError:
-        raise Corrupt("A recipient stanza holds a low-order share.") from None
+        raise header_damaged("a low-order share") from None
 
 
 def _classic_key(shared: bytes, share: bytes, public: bytes) -> bytes:

@@ -46,6 +46,11 @@ class Header:
     length: int
 
 
+def header_damaged(why: str) -> Corrupt:
+    """Return the error for a header, or a stanza in it, that no correct writer makes."""
+    return Corrupt(f"The header is damaged: {why}.")
+
+
 def to_base64(raw: bytes) -> bytes:
     """Return canonical base64 without padding."""
     return base64.b64encode(raw).rstrip(b"=")
@@ -60,9 +65,9 @@ def from_base64(text: bytes) -> bytes:
     try:
         raw = base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error:
-        raise Corrupt("The envelope's header is not valid base64.") from None
+        raise header_damaged("not base64") from None
     if to_base64(raw) != text:
-        raise Corrupt("The envelope's header is not canonical base64.")
+        raise header_damaged("not canonical base64")
     return raw
 
 
@@ -79,7 +84,7 @@ def parse_header(untrusted_file: bytes) -> Header:
     """
     reader = _Lines(untrusted_file)
     if reader.next() != VERSION_LINE:
-        raise Corrupt("Not an age v1 file.")
+        raise header_damaged("not an age v1 file")
     stanzas = []
     while True:
         start = reader.position
@@ -88,10 +93,10 @@ def parse_header(untrusted_file: bytes) -> Header:
             break
         stanzas.append(_parse_stanza(line, reader))
     if not stanzas or not line.startswith(MAC_PREFIX + b" "):
-        raise Corrupt("The envelope's header is damaged.")
+        raise header_damaged("no stanza, or no MAC")
     encoded_mac = line[len(MAC_PREFIX) + 1 :]
     if len(encoded_mac) != _MAC_CHARACTERS:
-        raise Corrupt("The envelope's header is damaged.")
+        raise header_damaged("a MAC of another length")
     return Header(
         stanzas=tuple(stanzas),
         covered=untrusted_file[: start + len(MAC_PREFIX)],
@@ -103,12 +108,12 @@ def parse_header(untrusted_file: bytes) -> Header:
 def _parse_stanza(first_line: bytes, reader: "_Lines") -> Stanza:
     words = first_line.split(b" ")[1:]
     if not all(_ARGUMENT.fullmatch(word) for word in words):
-        raise Corrupt("The envelope's header is damaged.")
+        raise header_damaged("an argument that is empty or not printable")
     body = b""
     while True:
         line = reader.next()
         if len(line) > _LINE_CHARACTERS:
-            raise Corrupt("The envelope's header is damaged.")
+            raise header_damaged("a line is too long")
         body += line
         if len(line) < _LINE_CHARACTERS:
             break
@@ -126,7 +131,7 @@ class _Lines:
     def next(self) -> bytes:
         end = self._bytes.find(b"\n", self.position, _MAX_HEADER_BYTES)
         if end < 0:
-            raise Corrupt("The envelope is cut short.")
+            raise header_damaged("cut short")
         line = self._bytes[self.position : end]
         self.position = end + 1
         return line

@@ -4,7 +4,7 @@ import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from relay.errors import ConfigInvalid, WrongIdentity
-from relay.seal import files
+from relay.seal import armor, files
 from relay.seal.files import (
     check_primitives,
     load_identities,
@@ -33,6 +33,19 @@ def test_sealed_key_files_open_with_their_passphrase_only(tmp_path: Path) -> Non
         load_identities(tmp_path / "s", "p")
     with pytest.raises(ConfigInvalid, match="no signing key"):
         load_signing_identity(tmp_path / "i", "p")
+
+
+def test_armored_key_files_open_as_binary_ones_do(tmp_path: Path) -> None:
+    for name, secret in (("i", HYBRID), ("s", SigningIdentity.generate())):
+        armored = armor.encode(seal_secret(secret.encode_secret(), "p", log_n=8))
+        write_secret(tmp_path / name, b"\r\n" + armored.replace(b"\n", b"\r\n"))
+    assert load_identities(tmp_path / "i", "p")[0].recipient().encoded == GOOD
+    load_signing_identity(tmp_path / "s", "p")
+    with pytest.raises(WrongIdentity):
+        load_identities(tmp_path / "i", "q")
+    (tmp_path / "i").write_bytes((tmp_path / "i").read_bytes()[:-20])
+    with pytest.raises(ConfigInvalid, match="damaged"):
+        load_identities(tmp_path / "i", "p")
 
 
 def test_a_build_without_the_hybrid_kem_is_found_at_the_start(
