@@ -34,6 +34,21 @@ def test_any_bytes_come_back(raw: bytes) -> None:
     assert bech32.decode(bech32.encode("age1pq", raw)) == ("age1pq", raw)
 
 
+@given(st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True), st.binary(max_size=1300), st.data())
+def test_any_one_wrong_character_is_found(prefix: str, raw: bytes, data: st.DataObject) -> None:
+    text = bech32.encode(prefix, raw)
+    assert bech32.decode(text) == (prefix, raw)
+    place = data.draw(st.integers(0, len(text) - 1))
+    wrong = data.draw(st.sampled_from(wrong_for(text[place])))
+    with pytest.raises(ValueError, match=r"."):
+        bech32.decode(text[:place] + wrong + text[place + 1 :])
+
+
+def wrong_for(right: str) -> list[str]:
+    """Every printable character that means another."""
+    return [chr(code) for code in range(33, 127) if chr(code).lower() != right]
+
+
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
