@@ -1,10 +1,7 @@
 """Coverage-guided fuzzing of redraw, of its report, and of the check. See scripts/fuzz."""
 
-import sys
-import tempfile
 import warnings
 from contextlib import suppress
-from pathlib import Path
 
 import atheris
 
@@ -14,6 +11,7 @@ with atheris.instrument_imports(include=["relay.scrub", "PIL"]):
 
 from relay.errors import ScrubFailed
 from tests import photos
+from tests.fuzz.run import run
 
 warnings.simplefilter("ignore")
 
@@ -29,15 +27,6 @@ def try_one(untrusted_photo: bytes) -> None:
         jpeg.check(untrusted_photo)
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, make in photos.CHANNELS.items():
-            (Path(folder) / name.replace("/", "-")).write_bytes(make().photo)
-        options = [f"-max_total_time={sys.argv[1]}", "-seed=20260319", "-max_len=300000"]
-        options += ["-rss_limit_mb=4096", "-timeout=30", folder]
-        atheris.Setup([sys.argv[0], *options], try_one)
-        atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    seeds = {name: make().photo for name, make in photos.CHANNELS.items()}
+    run(try_one, seeds, max_bytes=300_000)
