@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import Corrupt, RelayError, WrongIdentity
-from relay.seal import age
+from relay.seal import age, armor
 from relay.seal.files import seal_secret
 from relay.seal.keys import ClassicIdentity, HybridIdentity, Passphrase, parse_identity
 from relay.seal.stanza import Stanza, encode_header, from_base64, parse_header, to_base64
@@ -95,6 +95,12 @@ def test_base64_is_written_in_one_way_only(text: bytes) -> None:
 def test_base64_that_is_not_canonical_is_refused(text: bytes) -> None:
     with pytest.raises(Corrupt):
         from_base64(text)
+
+
+def test_an_envelope_in_armor_is_refused() -> None:
+    """The same envelope would have more than one hash."""
+    with pytest.raises(Corrupt, match="not an age v1 file"):
+        age.unseal(armor.encode(SEALED), [ALICE])
 
 
 def test_a_low_order_share_is_called_damage_not_a_wrong_key() -> None:

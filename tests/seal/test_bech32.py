@@ -49,6 +49,21 @@ def wrong_for(right: str) -> list[str]:
     return [chr(code) for code in range(33, 127) if chr(code).lower() != right]
 
 
+def written(groups: list[int]) -> str:
+    """Bech32 of groups of five bits, with a checksum that is right whatever they are."""
+    covered = [*bech32._expand("x"), *groups]  # noqa: SLF001 - encode writes whole bytes only
+    checksum = bech32._polymod([*covered, *[0] * 6]) ^ 1  # noqa: SLF001
+    groups = groups + [checksum >> 5 * (5 - i) & 31 for i in range(6)]
+    return "x1" + "".join("qpzry9x8gf2tvdw0s3jn54khce6mua7l"[group] for group in groups)
+
+
+def test_bits_that_belong_to_no_byte_are_refused() -> None:
+    assert bech32.decode(written([0, 0b00100])) == ("x", b"\x01")
+    for groups in ([0, 0b00101], [0, 0b00110], [0, 0b00100, 0], [0]):
+        with pytest.raises(ValueError, match="padding"):
+            bech32.decode(written(groups))
+
+
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
