@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from relay.cli.campaign import make_campaign
 from tests import photos
@@ -33,6 +34,8 @@ TRACEABLE = (
     "import sys; from relay.cli import main, server; server._set_limits = lambda: None; "
     "sys.exit(main())"
 )
+settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+settings.load_profile("steady")
 FULL = bool(os.environ.get("RELAY_TEST_FULL"))
 
 
