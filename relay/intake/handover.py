@@ -18,6 +18,7 @@ from relay.receipt import ServiceKeys, digest_content
 from relay.seal import signing
 from relay.seal.envelope import check_shape
 from relay.seal.lists import Colleague, Role
+from relay.seal.signing import Signer
 
 NONCE_S = 300
 _RANDOM_BYTES = 16
@@ -120,6 +121,12 @@ class Handover:
             colleague, today=utc_today(), include_today=self.same_day_pull
         )
 
+    async def foresee(self, colleague: str) -> Handout:
+        """Return what `lease` would, and lease nothing."""
+        return await self.queue.foresee(
+            colleague, today=utc_today(), include_today=self.same_day_pull
+        )
+
     async def envelope(self, colleague: str, submission_id: bytes) -> bytes:
         """Return an envelope that `colleague` has leased."""
         return await self.queue.envelope(submission_id, colleague)
@@ -151,23 +158,33 @@ class Handover:
         if not await self.queue.enqueue(untrusted_file, hashed, today=utc_today()):
             raise Corrupt("This envelope was here before, and is gone.")
 
-    async def decide(self, colleague: str, untrusted_statement: str, signature: str) -> bool:
-        """Carry out a verdict that `colleague` signed. Returns False where it stood already.
+    async def decide(
+        self, colleague: str, untrusted_statement: str, untrusted_signer: str, signature: str
+    ) -> bool:
+        """Carry out a verdict that `colleague` brings. Returns False where it stood already.
+
+        It may be another's: photos are looked at on a laptop that is never online.
 
         Raises:
-            Corrupt: not a verdict of this colleague for this campaign.
-            NothingThere, LockedByColleague: see SealedQueue.decide.
+            Corrupt: not a verdict, not of this campaign, or not signed by one who may decide.
+            NothingThere, LockedByColleague: see `SealedQueue.decide`.
         """
+        signer = self._decider(untrusted_signer)
         if not untrusted_statement.isascii():
             raise Corrupt("Not a verdict.")
-        self.staff[colleague].signer.verify(
-            signing.VERDICT, untrusted_statement.encode(), signature
-        )
+        signer.verify(signing.VERDICT, untrusted_statement.encode(), signature)
         decision = Decision.parse(untrusted_statement)
         if decision.campaign != self.campaign:
             raise Corrupt("A verdict for another campaign.")
-        verdict = SignedVerdict(decision=decision, signer=colleague, signature=signature)
-        return await self.queue.decide(verdict, today=utc_today())
+        verdict = SignedVerdict(decision=decision, signer=signer.encoded, signature=signature)
+        return await self.queue.decide(verdict, bearer=colleague, today=utc_today())
+
+    def _decider(self, untrusted_signer: str) -> Signer:
+        """Return the colleague whose verdicts count: the one place that says who may decide."""
+        colleague = self.staff.get(untrusted_signer)
+        if colleague is None or Role.RELEASE not in colleague.roles:
+            raise Corrupt("The relay takes no verdicts from whoever signed this one (staff.txt).")
+        return colleague.signer
 
     async def keep_checkpoint(self, colleague: str, checkpoint: Checkpoint) -> None:
         """Keep a head of the log that `colleague` vouches for; older entries may then be dropped.

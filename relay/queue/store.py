@@ -268,25 +268,18 @@ class SealedQueue:
 
     async def lease(self, holder: str, *, today: dt.date, include_today: bool) -> Handout:
         """Lease everything that waits to `holder` and return all that she holds, by id."""
-        waiting = submission.c.state == State.SEALED
-        if not include_today:
-            waiting = and_(waiting, submission.c.day < today)
         async with self._begin() as connection:
-            for row in await _all(connection, waiting):
+            for row in await _all(connection, _waits(today, include_today=include_today)):
                 change = {"state": State.LEASED, "holder": holder, "lease_day": today}
                 await _change(connection, row.id, change | {"changed_day": today})
                 await _append(connection, today, State.LEASED, row, signer=holder)
-            mine = and_(submission.c.state == State.LEASED, submission.c.holder == holder)
-            was_pulled = submission.c.holder.is_not(None)
-            gone = and_(submission.c.state.in_(GONE), was_pulled)
-            return Handout(
-                leases=tuple(
-                    Lease(id=row.id, day=row.day, envelope_sha256=row.envelope_sha256)
-                    for row in await _all(connection, mine)
-                ),
-                gone=tuple(row.id for row in await _all(connection, gone)),
-                take_down=tuple(row.id for row in await _all(connection, submission.c.take_down)),
-            )
+            return await _hand_out(connection, _is_held_by(holder))
+
+    async def foresee(self, holder: str, *, today: dt.date, include_today: bool) -> Handout:
+        """Return what `lease` would, and lease nothing."""
+        waiting = _waits(today, include_today=include_today)
+        async with self._begin(is_read=True) as connection:
+            return await _hand_out(connection, or_(waiting, _is_held_by(holder)))
 
     async def envelope(self, submission_id: bytes, holder: str) -> bytes:
         """Return the envelope that `holder` has leased.
@@ -303,12 +296,14 @@ class SealedQueue:
             raise NothingThere
         return bytes(sealed)
 
-    async def decide(self, verdict: SignedVerdict, *, today: dt.date) -> bool:
+    async def decide(self, verdict: SignedVerdict, *, bearer: str, today: dt.date) -> bool:
         """Carry out and log a signed verdict. Returns False where it stood already.
+
+        bearer: the colleague who brought it. She or the one who signed it must hold the lease.
 
         Raises:
             NothingThere: unknown, withdrawn, expired, or decided the other way.
-            LockedByColleague: somebody else has it.
+            LockedByColleague: a third one has it.
             Corrupt: the verdict speaks of other bytes than the relay holds.
         """
         decision = verdict.decision
@@ -327,7 +322,7 @@ class SealedQueue:
                 raise NothingThere(f"It was {row.state} before.")
             if row.state == State.SEALED:
                 raise NothingThere("Your lease has run out. Pull again.")
-            if row.holder != verdict.signer:
+            if row.holder not in (verdict.signer, bearer):
                 raise LockedByColleague
             change = {"state": state, "changed_day": today, "return_reason": decision.reason}
             await _change(connection, row.id, change)
@@ -490,6 +485,27 @@ async def _all(connection: AsyncConnection, where: ColumnElement[bool]) -> Seque
 async def _one(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
     query = select(submission).where(where)
     return (await connection.execute(query)).one_or_none()
+
+
+def _waits(today: dt.date, *, include_today: bool) -> ColumnElement[bool]:
+    waiting = submission.c.state == State.SEALED
+    return waiting if include_today else and_(waiting, submission.c.day < today)
+
+
+def _is_held_by(holder: str) -> ColumnElement[bool]:
+    return and_(submission.c.state == State.LEASED, submission.c.holder == holder)
+
+
+async def _hand_out(connection: AsyncConnection, leased: ColumnElement[bool]) -> Handout:
+    gone = and_(submission.c.state.in_(GONE), submission.c.holder.is_not(None))
+    return Handout(
+        leases=tuple(
+            Lease(id=row.id, day=row.day, envelope_sha256=row.envelope_sha256)
+            for row in await _all(connection, leased)
+        ),
+        gone=tuple(row.id for row in await _all(connection, gone)),
+        take_down=tuple(row.id for row in await _all(connection, submission.c.take_down)),
+    )
 
 
 async def _count_held(connection: AsyncConnection) -> int:

@@ -14,6 +14,7 @@ from relay.errors import DeskRefused, RelayError, TooLarge
 from relay.intake.events import report
 from relay.intake.handover import Handover, SignedRequest
 from relay.queue.chain import Checkpoint
+from relay.queue.store import Handout
 from relay.seal.lists import Role
 from relay.web.headers import dress
 from relay.web.upload import paced
@@ -47,6 +48,7 @@ class DeskApi:
         return [
             web.post("/desk/v1/nonce", self._issue_nonce),
             web.post("/desk/v1/lease", self._signed(self._lease, Role.PULL)),
+            web.get("/desk/v1/waiting", self._signed(self._foresee, Role.PULL), allow_head=False),
             web.get(
                 "/desk/v1/envelope/{id}",
                 self._signed(self._envelope, Role.PULL),
@@ -61,7 +63,7 @@ class DeskApi:
                 "/desk/v1/submission",
                 self._signed(self._add, Role.PULL, max_bytes=_MAX_ENVELOPE_BYTES, read=bytes),
             ),
-            web.post("/desk/v1/verdict", self._signed(self._decide, Role.RELEASE)),
+            web.post("/desk/v1/verdict", self._signed(self._decide, None)),
             web.post("/desk/v1/checkpoint", self._signed(self._keep_checkpoint, None)),
             web.get("/desk/v1/log", self._signed(self._log, None), allow_head=False),
         ]
@@ -100,7 +102,12 @@ class DeskApi:
         return handler
 
     async def _lease(self, colleague: str, request: web.Request, body: Any) -> web.Response:
-        handout = await self._handover.lease(colleague)
+        return self._hand_out(await self._handover.lease(colleague))
+
+    async def _foresee(self, colleague: str, request: web.Request, body: Any) -> web.Response:
+        return self._hand_out(await self._handover.foresee(colleague))
+
+    def _hand_out(self, handout: Handout) -> web.Response:
         return _json(
             {
                 "campaign": self._handover.campaign,
@@ -145,9 +152,10 @@ class DeskApi:
     async def _decide(self, colleague: str, request: web.Request, body: Any) -> web.Response:
         try:
             statement, signature = str(body["statement"]), str(body["signature"])
-        except (KeyError, TypeError):
+            signer = str(body.get("signer", colleague))
+        except (AttributeError, KeyError, TypeError):
             raise DeskRefused from None
-        is_new = await self._handover.decide(colleague, statement, signature)
+        is_new = await self._handover.decide(colleague, statement, signer, signature)
         return _json({"already": not is_new})
 
     async def _log(self, colleague: str, request: web.Request, body: Any) -> web.Response:

@@ -26,7 +26,7 @@ from relay.queue.verdicts import Decision, SignedVerdict
 DAY = dt.date(2026, 3, 19)
 ONE = dt.timedelta(days=1)
 RETAIN, LEASE = 30, 3
-ALICE, BERTA = "relaysigner1alice", "relaysigner1berta"
+ALICE, BERTA, CLARA = "relaysigner1alice", "relaysigner1berta", "relaysigner1clara"
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ async def test_withdrawn_after_release_asks_for_the_post_to_be_taken_down(
     queue: SealedQueue,
 ) -> None:
     submission_id = await leased(queue, 1, b"sealed")
-    await queue.decide(verdict(submission_id, b"sealed"), today=DAY)
+    await queue.decide(verdict(submission_id, b"sealed"), bearer=ALICE, today=DAY)
     standing = await queue.withdraw(receipt(1), today=DAY)
     assert standing is not None
     assert (standing.state, standing.take_down) == (State.RELEASED, True)
@@ -284,7 +284,7 @@ async def test_withdrawn_after_release_asks_for_the_post_to_be_taken_down(
 
 async def test_a_take_down_is_kept_until_the_desk_was_told(queue: SealedQueue) -> None:
     submission_id = await leased(queue, 1, b"sealed")
-    await queue.decide(verdict(submission_id, b"sealed"), today=DAY)
+    await queue.decide(verdict(submission_id, b"sealed"), bearer=ALICE, today=DAY)
     late = DAY + (RETAIN - 1) * ONE
     await queue.withdraw(receipt(1), today=late)
     await turn(queue, late + 5 * ONE)
@@ -349,7 +349,7 @@ async def test_a_lease_is_one_colleagues_and_comes_again_when_asked_again(
     with pytest.raises(NothingThere):
         await queue.envelope(submission_id, BERTA)
     with pytest.raises(LockedByColleague):
-        await queue.decide(verdict(submission_id, b"x", signer=BERTA), today=DAY)
+        await queue.decide(verdict(submission_id, b"x", signer=BERTA), bearer=BERTA, today=DAY)
 
 
 async def test_a_lease_that_ran_out_goes_to_a_colleague(queue: SealedQueue) -> None:
@@ -360,23 +360,52 @@ async def test_a_lease_that_ran_out_goes_to_a_colleague(queue: SealedQueue) -> N
     handout = await queue.lease(BERTA, today=DAY + (LEASE + 1) * ONE, include_today=False)
     assert [lease.id for lease in handout.leases] == [submission_id]
     with pytest.raises(LockedByColleague):
-        await queue.decide(verdict(submission_id, b"x"), today=DAY + 4 * ONE)
+        await queue.decide(verdict(submission_id, b"x"), bearer=ALICE, today=DAY + 4 * ONE)
 
 
 async def test_a_verdict_is_carried_out_once(queue: SealedQueue) -> None:
     submission_id = await leased(queue, 1, b"x")
-    assert await queue.decide(verdict(submission_id, b"x"), today=DAY)
-    assert not await queue.decide(verdict(submission_id, b"x"), today=DAY)
+    assert await queue.decide(verdict(submission_id, b"x"), bearer=ALICE, today=DAY)
+    assert not await queue.decide(verdict(submission_id, b"x"), bearer=ALICE, today=DAY)
     with pytest.raises(NothingThere, match="released before"):
-        await queue.decide(verdict(submission_id, b"x", Verdict.RETURN), today=DAY)
+        await queue.decide(verdict(submission_id, b"x", Verdict.RETURN), bearer=ALICE, today=DAY)
     entries = (await queue.read_log(after=0, limit=10)).entries
     assert [entry.action for entry in entries] == ["leased", "released"]
+
+
+async def test_a_verdict_may_be_brought_by_a_colleague_where_either_has_the_lease(
+    queue: SealedQueue,
+) -> None:
+    one, two = await leased(queue, 1, b"x"), await leased(queue, 2, b"y")
+    hers = verdict(one, b"x", signer=BERTA)
+    for bearer in (BERTA, CLARA):
+        with pytest.raises(LockedByColleague):
+            await queue.decide(hers, bearer=bearer, today=DAY)
+    assert await queue.decide(hers, bearer=ALICE, today=DAY), "signed by her, brought by the holder"
+    assert await queue.decide(verdict(two, b"y"), bearer=CLARA, today=DAY), "the other way round"
+    entries = (await queue.read_log(after=0, limit=10)).entries
+    assert [entry.signer for entry in entries] == [ALICE, ALICE, BERTA, ALICE]
+
+
+async def test_a_look_ahead_shows_what_a_lease_would_and_leases_nothing(
+    queue: SealedQueue,
+) -> None:
+    await leased(queue, 1, b"x")
+    await queue.enqueue(b"y", receipt(2), today=DAY)
+    await queue.enqueue(b"z", receipt(3), today=DAY + ONE)
+    for holder, count in ((ALICE, 2), (BERTA, 1)):
+        seen = await queue.foresee(holder, today=DAY + ONE, include_today=False)
+        assert len(seen.leases) == count
+    seen = await queue.foresee(BERTA, today=DAY + ONE, include_today=True)
+    assert seen == await queue.lease(BERTA, today=DAY + ONE, include_today=True)
+    entries = (await queue.read_log(after=0, limit=10)).entries
+    assert [entry.signer for entry in entries] == [ALICE, BERTA, BERTA]
 
 
 async def test_returned_means_destroyed_with_a_reason(queue: SealedQueue, path: Path) -> None:
     sealed = b"CANARYSEALED" * 1000
     submission_id = await leased(queue, 1, sealed)
-    await queue.decide(verdict(submission_id, sealed, Verdict.RETURN), today=DAY)
+    await queue.decide(verdict(submission_id, sealed, Verdict.RETURN), bearer=ALICE, today=DAY)
     standing = await queue.find(receipt(1))
     assert standing is not None
     assert standing.return_reason is Reason.FACE_VISIBLE
@@ -386,12 +415,12 @@ async def test_returned_means_destroyed_with_a_reason(queue: SealedQueue, path: 
 async def test_a_verdict_about_other_bytes_or_nothing_is_refused(queue: SealedQueue) -> None:
     submission_id = await leased(queue, 1, b"x")
     with pytest.raises(Corrupt):
-        await queue.decide(verdict(submission_id, b"swapped"), today=DAY)
+        await queue.decide(verdict(submission_id, b"swapped"), bearer=ALICE, today=DAY)
     with pytest.raises(NothingThere):
-        await queue.decide(verdict(bytes(16), b"x"), today=DAY)
+        await queue.decide(verdict(bytes(16), b"x"), bearer=ALICE, today=DAY)
     await queue.withdraw(receipt(1), today=DAY)
     with pytest.raises(NothingThere, match="taken it back"):
-        await queue.decide(verdict(submission_id, b"x"), today=DAY)
+        await queue.decide(verdict(submission_id, b"x"), bearer=ALICE, today=DAY)
 
 
 # -- the day turns -------------------------------------------------------------------------------

@@ -12,8 +12,11 @@ from relay.seal.signing import SigningIdentity
 from tests.conftest import Answer, Service, Starter
 
 REFUSED = {"error": "DeskRefused", "message": "Refused."}
+OF_PULL = {"lease", "waiting", "envelope", "campaign", "submission"}
+OF_ALL = {"verdict", "checkpoint", "log"}  # what a verdict needs is a matter of who signed it
 SIGNED = [
     ("POST", "/desk/v1/lease"),
+    ("GET", "/desk/v1/waiting"),
     ("GET", "/desk/v1/envelope/" + "00" * 16),
     ("GET", "/desk/v1/campaign"),
     ("POST", "/desk/v1/submission"),
@@ -93,13 +96,10 @@ def test_only_a_fresh_request_signed_by_staff_is_answered(
 @pytest.mark.parametrize(
     ("roles", "allowed"),
     [
-        ("pull", {"lease", "envelope", "campaign", "submission", "checkpoint", "log"}),
-        ("release", {"verdict", "checkpoint", "log"}),
-        ("administer", {"checkpoint", "log"}),
-        (
-            "pull release administer",
-            {"lease", "envelope", "campaign", "submission", "verdict", "checkpoint", "log"},
-        ),
+        ("pull", OF_PULL | OF_ALL),
+        ("release", OF_ALL),
+        ("administer", OF_ALL),
+        ("pull release administer", OF_PULL | OF_ALL),
     ],
 )
 def test_a_colleague_is_answered_where_her_role_reaches_and_else_like_a_stranger(
@@ -142,7 +142,16 @@ def test_a_number_that_is_none_is_refused(shared_service: Service, after: str) -
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"{}", b"x", b'{"statement": 1, "signature": 2}', b"[" * 60_000, b"x" * 70_000],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"x",
+        b'{"statement": 1, "signature": 2}',
+        b'{"statement": 1, "signature": 2, "signer": []}',
+        b"[" * 60_000,
+        b"x" * 70_000,
+    ],
 )
 def test_a_verdict_that_is_none_is_refused_and_changes_nothing(
     shared_service: Service, body: bytes
@@ -154,26 +163,44 @@ def test_a_verdict_that_is_none_is_refused_and_changes_nothing(
     assert entries == []
 
 
-def test_a_verdict_signed_by_another_is_refused(service: Service, dirty: bytes) -> None:
-    service.send(dirty)
-    (pulled,) = service.desk("pull", "--to", "s", "--json").json["fetched"]  # type: ignore[misc]
+def decision(service: Service, submission_id: str, campaign: str = "demo") -> str:
     journal = json.loads((service.folder / "desk-journal.json").read_text())
     fields = {
         "version": 1,
-        "campaign": "demo",
-        "id": pulled,
-        "envelope": journal["envelopes"][pulled],
+        "campaign": campaign,
+        "id": submission_id,
+        "envelope": journal["envelopes"][submission_id],
         "verdict": "release",
         "reason": None,
     }
-    for identity, campaign in ((SigningIdentity.generate(), "demo"), (staff(service), "other")):
-        statement = json.dumps(
-            fields | {"campaign": campaign}, sort_keys=True, separators=(",", ":")
-        )
-        signature = identity.sign(signing.VERDICT, statement.encode())
-        body = json.dumps({"statement": statement, "signature": signature}).encode()
-        header = authorization(service, "POST", "/desk/v1/verdict", body=body)
-        assert ask(service, "POST", "/desk/v1/verdict", header, body).status == 400
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+def bring(
+    service: Service, bearer: SigningIdentity, statement: str, author: SigningIdentity, **more: str
+) -> Answer:
+    signature = author.sign(signing.VERDICT, statement.encode())
+    body = json.dumps({"statement": statement, "signature": signature} | more).encode()
+    header = authorization(service, "POST", "/desk/v1/verdict", body=body, identity=bearer)
+    return ask(service, "POST", "/desk/v1/verdict", header, body)
+
+
+def test_a_verdict_signed_by_another_is_refused(service: Service, dirty: bytes) -> None:
+    service.send(dirty)
+    (pulled,) = service.desk("pull", "--to", "s", "--json").json["fetched"]  # type: ignore[misc]
+    me, stranger = staff(service), SigningIdentity.generate()
+    statement = decision(service, pulled)
+    for author, text, more in (
+        (stranger, statement, {}),
+        (stranger, statement, {"signer": stranger.signer().encoded}),
+        (stranger, statement, {"signer": me.signer().encoded}),
+        (me, statement, {"signer": stranger.signer().encoded}),
+        (me, statement, {"signer": "x"}),
+        (me, decision(service, pulled, "other"), {}),
+    ):
+        answer = bring(service, me, text, author, **more)
+        assert answer.status == 400
+        assert json.loads(answer.body)["error"] == "Corrupt"
     assert service.desk("release", pulled).out == f"{pulled}: released\n"
 
 
@@ -197,3 +224,42 @@ def test_what_has_not_the_shape_of_every_envelope_is_not_kept(
         answer = ask(service, "POST", "/desk/v1/submission", header, body)
         assert answer.status == status, answer.text
     assert len(service.desk("pull", "--to", "s", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
+
+
+def test_a_verdict_may_be_brought_by_a_colleague(service: Service, dirty: bytes) -> None:
+    """Who signed it stands in the log; who is neither she nor the lease's holder is refused."""
+    me, berta, clara = staff(service), SigningIdentity.generate(), SigningIdentity.generate()
+    with (service.folder / "staff.txt").open("a") as lines:
+        lines.writelines(f"{one.signer().encoded}\n" for one in (berta, clara))
+    service.kill()
+    service.start()
+    service.send(dirty)
+    (pulled,) = service.desk("pull", "--to", "s", "--json").json["fetched"]  # type: ignore[misc]
+    statement, hers = decision(service, pulled), berta.signer().encoded
+    pull_only = SigningIdentity.generate()
+    with (service.folder / "staff.txt").open("a") as lines:
+        lines.write(f"{pull_only.signer().encoded} pull\n")
+    service.kill()
+    service.start()
+    refused = bring(service, me, statement, pull_only, signer=pull_only.signer().encoded)
+    assert refused.status == 400, "she may not decide"
+    for bearer in (berta, clara):
+        locked = bring(service, bearer, statement, berta, signer=hers)
+        assert (locked.status, json.loads(locked.body)["error"]) == (409, "LockedByColleague")
+    for already in (False, True):
+        answer = bring(service, me, statement, berta, signer=hers)
+        assert (answer.status, json.loads(answer.body)) == (200, {"already": already})
+    last = service.desk("log", "--json").json["entries"][-1]  # type: ignore[index]
+    assert (last["action"], last["signer"]) == ("released", hers)
+
+
+def test_a_look_at_what_waits_leases_nothing(service: Service, dirty: bytes) -> None:
+    service.send(dirty)
+    seen = []
+    for method, path in (("GET", "waiting"), ("GET", "waiting"), ("POST", "lease")):
+        header = authorization(service, method, f"/desk/v1/{path}")
+        seen.append(json.loads(ask(service, method, f"/desk/v1/{path}", header).body))
+        entries = service.desk("log", "--json").json["entries"]
+        assert len(entries) == (path == "lease")  # type: ignore[arg-type]
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0]["leases"]) == 1
