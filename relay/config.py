@@ -137,8 +137,8 @@ class ServerConfig:
 class DeskConfig:
     """desk.toml."""
 
-    # The address of the relay's desk API.
-    relay: str
+    # The address of the relay's desk API; a laptop that is never online has none.
+    relay: str = ""
     # The way to it, where it is an onion: tor's SOCKS port, such as socks5h://127.0.0.1:9050.
     proxy: str = ""
     # Sealed signing key, and sealed identity file.
@@ -163,7 +163,7 @@ class DeskConfig:
             ConfigInvalid: names the file and the setting.
         """
         config = _load(cls, path)
-        if not _RELAY.fullmatch(config.relay):
+        if config.relay and not _RELAY.fullmatch(config.relay):
             raise ConfigInvalid(f"{path}: relay is an address such as http://127.0.0.1:8081")
         if config.proxy and not _PROXY.fullmatch(config.proxy):
             raise ConfigInvalid(f"{path}: proxy is an address such as socks5h://127.0.0.1:9050")

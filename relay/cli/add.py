@@ -1,19 +1,19 @@
 """`relay desk add`: what still comes by e-mail."""
 
 import argparse
-import asyncio
 import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from relay.cli.printing import get_passphrase, printable, result, result_json, say
+from relay.cli.keyring import Keyring, connected
+from relay.cli.printing import printable, result, result_json, say
 from relay.config import DeskConfig
 from relay.desk.add import Added, Choices, add_all, fetch_campaign
 from relay.desk.client import DeskClient
 from relay.desk.journal import JournalFile
 from relay.errors import ConfigInvalid
 from relay.seal.envelope import MESSAGE_CHARACTERS
-from relay.seal.files import load_signing_identity
+from relay.seal.signing import SigningIdentity
 
 _PARTLY = 3
 _POSTERS = ("general", "write-in", "handwritten")
@@ -37,29 +37,28 @@ def add_command(actions: Any) -> None:
 
 def _add(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
-    journal_file = JournalFile(config.folder)
-    journal_file.read()
     choices = _read_choices(arguments)
-    passphrase = get_passphrase(config.passphrase_file, str(config.signer))
-    identity = load_signing_identity(config.signer, passphrase)
 
-    async def run() -> list[Added]:
-        async with DeskClient(config.relay, identity, config.proxy) as client:
-            campaign = await fetch_campaign(client, journal_file, config.campaign_signer)
-            return await add_all(
-                None if arguments.dry_run else client,
-                campaign,
-                arguments.files,
-                choices,
-                accept_missing=config.accept_missing,
-            )
+    async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
+        campaign = await fetch_campaign(client, journal_file, config.campaign_signer)
+        outcomes = await add_all(
+            None if arguments.dry_run else client,
+            campaign,
+            arguments.files,
+            choices,
+            accept_missing=config.accept_missing,
+        )
+        return _report(outcomes, arguments, is_vouched_for=bool(config.campaign_signer))
 
-    outcomes = asyncio.run(run())
+    return connected(config, Keyring(config), work)
+
+
+def _report(outcomes: list[Added], arguments: argparse.Namespace, *, is_vouched_for: bool) -> int:
     if arguments.json:
         result_json({"dry_run": arguments.dry_run, "added": [_json(one) for one in outcomes]})
     else:
         _print(outcomes, arguments)
-        if not config.campaign_signer:
+        if not is_vouched_for:
             say("Nobody vouches for the keys it is sealed to: set campaign_signer in desk.toml.")
     errors = [one.error for one in outcomes if one.error is not None]
     if not errors:

@@ -1,31 +1,28 @@
-"""`relay desk`: pull, open, release, return, log."""
+"""`relay desk`: pull, open, log; the verdicts are in `relay.cli.verdicts`."""
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from relay.cli import add
-from relay.cli.printing import get_passphrase, printable, result, result_json, say
+from relay.cli import add, verdicts
+from relay.cli.keyring import Keyring, connected
+from relay.cli.printing import printable, result, result_json, say, say_take_down
 from relay.config import DeskConfig
 from relay.desk.audit import audit, fetch_log, remember
 from relay.desk.client import DeskClient
-from relay.desk.decide import decide, make_decision
 from relay.desk.journal import JournalFile
-from relay.desk.opening import Opened, find_envelopes, open_all, prepare_folder
-from relay.desk.pull import Pulled, pull
-from relay.errors import Corrupt, RelayError
+from relay.desk.opening import Opened, open_all, prepare_folder
+from relay.desk.pull import Pulled, foresee, pull
+from relay.desk.stock import Amiss, Fault, take_stock
+from relay.errors import Corrupt, NothingThere
 from relay.queue.chain import LogEntry
-from relay.queue.states import Reason, Verdict
-from relay.seal.files import load_identities, load_signing_identity
-from relay.seal.lists import load_staff
 from relay.seal.signing import SigningIdentity
 
 PARTLY = 3
 NOTHING = 10
-_Work = Callable[[DeskClient, JournalFile, SigningIdentity], Coroutine[Any, Any, int]]
 
 
 def add_commands(commands: Any) -> None:
@@ -36,6 +33,7 @@ def add_commands(commands: Any) -> None:
 
     puller = actions.add_parser("pull", help="fetch sealed submissions; destroy withdrawn ones")
     puller.add_argument("--to", type=Path, required=True, help="folder for <id>.age")
+    puller.add_argument("--dry-run", action="store_true", help="lease, fetch, destroy nothing")
     puller.add_argument("--json", action="store_true")
     puller.set_defaults(run=_pull)
 
@@ -46,14 +44,7 @@ def add_commands(commands: Any) -> None:
     opener.add_argument("--json", action="store_true")
     opener.set_defaults(run=_open)
 
-    releaser = actions.add_parser("release", help="decide that photos may be posted")
-    returner = actions.add_parser("return", help="decide against photos; the relay destroys them")
-    for parser, verdict in ((releaser, Verdict.RELEASE), (returner, Verdict.RETURN)):
-        parser.add_argument("ids", nargs="+", metavar="ID")
-        parser.add_argument("--dry-run", action="store_true", help="sign and send nothing")
-        parser.add_argument("--json", action="store_true")
-        parser.set_defaults(run=_decide, verdict=verdict, reason=None)
-    returner.add_argument("--reason", required=True, choices=[str(reason) for reason in Reason])
+    verdicts.add_commands(actions)
 
     add.add_command(actions)
 
@@ -63,46 +54,31 @@ def add_commands(commands: Any) -> None:
     logger.set_defaults(run=_log)
 
 
-def _connected(config: DeskConfig, work: _Work) -> int:
-    """Run `work` with a signed connection; a journal that can't be read ends it before."""
-    journal_file = JournalFile(config.folder)
-    journal_file.read()
-    identity = load_signing_identity(config.signer, _passphrase(config, config.signer))
-
-    async def run() -> int:
-        async with DeskClient(config.relay, identity, config.proxy) as client:
-            return await work(client, journal_file, identity)
-
-    return asyncio.run(run())
-
-
-def _passphrase(config: DeskConfig, what: Path) -> str:
-    return get_passphrase(config.passphrase_file, str(what))
-
-
 def _pull(arguments: argparse.Namespace) -> int:
-    async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
-        pulled = await pull(client, journal_file, arguments.to)
+    async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
+        if arguments.dry_run:
+            pulled = await foresee(client, journal_file, arguments.to)
+        else:
+            pulled = await pull(client, journal_file, identity, arguments.to)
+        say_take_down(pulled.take_down)
         if arguments.json:
             failed = {name: type(error).__name__ for name, error in pulled.failed.items()}
-            result_json(vars(pulled) | {"failed": failed})
+            result_json(vars(pulled) | {"failed": failed, "dry_run": arguments.dry_run})
         else:
             _print_pulled(pulled, arguments)
         if pulled.failed and not (pulled.fetched or pulled.present):
             return next(iter(pulled.failed.values())).exit_code
         return PARTLY if pulled.failed else 0 if pulled.fetched else NOTHING
 
-    return _connected(DeskConfig.load(arguments.config), work)
+    config = DeskConfig.load(arguments.config)
+    return connected(config, Keyring(config), work)
 
 
 def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
-    to = arguments.to
-    for submission_id in pulled.take_down:
-        say(f"TAKE DOWN: {submission_id}. The sender asks you to delete the post.")
-    for submission_id in pulled.destroyed:
-        say(f"Withdrawn or expired, your copies are destroyed: {submission_id}")
+    to, is_dry = arguments.to, arguments.dry_run
+    _say_destroyed(pulled.destroyed, "would be" if is_dry else "are")
     for submission_id in pulled.fetched:
-        result(str(to / f"{submission_id}.age"))
+        result(f"{to / f'{submission_id}.age'}{': would be fetched' if is_dry else ''}")
     for submission_id in pulled.disputed:
         say(
             f"{submission_id}: the relay says it was taken back, but it had confirmed your release."
@@ -110,40 +86,64 @@ def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
         say("    Your copies stay. Verify the log.")
     for submission_id, error in pulled.failed.items():
         say(f"{submission_id}: {printable(error.message)}")
-    if pulled.failed:
+    if pulled.failed and not is_dry:
         say(f"{len(pulled.failed)} could not be fetched. Pull again.")
-    if pulled.fetched:
+    if pulled.fetched and not is_dry:
         desk = f"{Path(sys.argv[0])} desk --config {arguments.config}"
         say(f"{len(pulled.fetched)} new. Open: {desk} open {to}/ --to opened/")
-    elif not pulled.failed:
+    elif not (pulled.fetched or pulled.failed):
         say("No new submission.")
+
+
+def _say_destroyed(ids: Sequence[str], verb: str) -> None:
+    for submission_id in ids:
+        say(f"Withdrawn or expired, your copies {verb} destroyed: {submission_id}")
 
 
 def _open(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
-    journal_file = JournalFile(config.folder)
-    journal_file.read()
-    envelopes = find_envelopes(arguments.sources)
-    identities = load_identities(config.identity, _passphrase(config, config.identity))
+    journal_file, keyring = JournalFile(config.folder), Keyring(config)
+    stock = take_stock(arguments.sources, journal_file, keyring.knows)
+    say_take_down(stock.take_down)
+    _say_destroyed(stock.destroyed, "are")
+    for words in stock.warnings:
+        say(printable(words))
+    outcomes = [_not_opened(amiss) for amiss in stock.amiss]
+    for outcome in [] if arguments.json else outcomes:
+        _print_opened(outcome)
+    if not (stock.envelopes or outcomes):
+        raise NothingThere("No envelope there: no file that ends in .age.")
+    identities = keyring.identities() if stock.envelopes else ()
     prepare_folder(arguments.to, journal_file, force=arguments.force)
-
-    async def run() -> list[Opened]:
-        outcomes = []
-        async for outcome in open_all(
-            envelopes, identities, arguments.to, journal_file, config.accept_missing
-        ):
-            if not arguments.json:
-                _print_opened(outcome)
-            outcomes.append(outcome)
-        return outcomes
-
-    outcomes = asyncio.run(run())
+    if stock.envelopes:
+        envelopes = open_all(
+            stock.envelopes, identities, arguments.to, journal_file, config.accept_missing
+        )
+        outcomes += asyncio.run(_open_and_print(envelopes, arguments))
     if arguments.json:
-        result_json({"opened": [_opened_json(outcome) for outcome in outcomes]})
+        faults = {amiss.source: amiss.fault for amiss in stock.amiss}
+        opened = [_opened_json(outcome, faults.get(outcome.source)) for outcome in outcomes]
+        about = {"take_down": stock.take_down, "destroyed": stock.destroyed}
+        result_json({"opened": opened, "warnings": stock.warnings} | about)
     strangers = [outcome for outcome in outcomes if not outcome.was_pulled_here]
     if strangers:
         say(f"{len(strangers)} not pulled by this desk: nothing shows where they come from.")
     return _open_code(outcomes)
+
+
+def _not_opened(amiss: Amiss) -> Opened:
+    return Opened(source=amiss.source, id=amiss.id, error=amiss.error)
+
+
+async def _open_and_print(
+    envelopes: AsyncIterator[Opened], arguments: argparse.Namespace
+) -> list[Opened]:
+    outcomes = []
+    async for outcome in envelopes:
+        if not arguments.json:
+            _print_opened(outcome)
+        outcomes.append(outcome)
+    return outcomes
 
 
 def _print_opened(outcome: Opened) -> None:
@@ -157,12 +157,13 @@ def _print_opened(outcome: Opened) -> None:
         say(f"{outcome.id}: was open already, left as it is.")
 
 
-def _opened_json(outcome: Opened) -> dict[str, Any]:
+def _opened_json(outcome: Opened, fault: Fault | None) -> dict[str, Any]:
     return {
         "source": str(outcome.source),
         "id": outcome.id,
         "folder": str(outcome.folder) if outcome.folder else None,
         "error": type(outcome.error).__name__ if outcome.error else None,
+        "fault": fault,
         "is_new": outcome.is_new,
         "was_dirty": outcome.was_dirty,
         "was_pulled_here": outcome.was_pulled_here,
@@ -180,46 +181,6 @@ def _open_code(outcomes: list[Opened]) -> int:
     return codes.pop() if len(codes) == 1 else Corrupt.exit_code
 
 
-def _decide(arguments: argparse.Namespace) -> int:
-    reason = Reason(arguments.reason) if arguments.reason else None
-
-    async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
-        errors: dict[str, RelayError] = {}
-        report = []
-        journal = journal_file.read()
-        for submission_id in arguments.ids:
-            try:
-                decision = make_decision(journal, submission_id, arguments.verdict, reason)
-                if arguments.dry_run:
-                    _say_decided(arguments, submission_id, "would be")
-                    report.append({"id": submission_id, "already": False})
-                    continue
-                decided = await decide(client, journal_file, identity, decision)
-            except RelayError as error:
-                errors[submission_id] = error
-                say(f"{printable(submission_id)}: {printable(error.message)}")
-                continue
-            _say_decided(arguments, submission_id, "already" if decided.already else "")
-            report.append(vars(decided))
-        if arguments.json:
-            failed = {name: type(error).__name__ for name, error in errors.items()}
-            about = {"verdict": arguments.verdict, "dry_run": arguments.dry_run}
-            result_json(about | {"decided": report, "failed": failed})
-        if not errors:
-            return 0
-        if len(errors) < len(arguments.ids):
-            return PARTLY
-        return next(iter(errors.values())).exit_code
-
-    return _connected(DeskConfig.load(arguments.config), work)
-
-
-def _say_decided(arguments: argparse.Namespace, submission_id: str, how: str) -> None:
-    if not arguments.json:
-        state = "released" if arguments.verdict is Verdict.RELEASE else "returned"
-        result(f"{submission_id}: {f'{how} {state}'.strip()}")
-
-
 def _log_line(entry: LogEntry, mine: str) -> str:
     line = f"{entry.seq} {entry.day} {printable(entry.action)} {entry.submission_id.hex()}"
     if entry.signer is None:
@@ -229,13 +190,12 @@ def _log_line(entry: LogEntry, mine: str) -> str:
 
 def _log(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
+    keyring = Keyring(config)
 
     async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
         head = ""
         if arguments.verify:
-            known = {identity.signer().encoded}
-            if config.staff is not None:
-                known |= set(load_staff(config.staff))
+            known = {identity.signer().encoded} | keyring.staff()
             checked = await audit(client, journal_file.read(), identity, known)
             with journal_file.update() as journal:
                 remember(journal, checked)
@@ -258,4 +218,4 @@ def _log(arguments: argparse.Namespace) -> int:
             say(f"A colleague who verifies it now reads the same: {seq} {head}")
         return 0
 
-    return _connected(config, work)
+    return connected(config, keyring, work)

@@ -3,6 +3,7 @@
 import getpass
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ def result(line: str) -> None:
 def say(line: str) -> None:
     """Print one line for a person on stderr."""
     print(line, file=sys.stderr)
+
+
+def say_take_down(ids: Sequence[str]) -> None:
+    """Print, before anything else, which posts the senders want deleted."""
+    for submission_id in ids:
+        say(f"TAKE DOWN: {submission_id}. The sender asks you to delete the post.")
 
 
 def result_json(report: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from relay.desk.client import DeskClient
 from relay.desk.journal import Journal
+from relay.desk.signed import stranger
 from relay.errors import Corrupt
 from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json, verify_chain
 from relay.queue.states import State, Verdict
@@ -123,10 +124,7 @@ def _known_signer(encoded: str | None, known: Collection[str], what: str) -> Sig
     if encoded is None:
         raise Corrupt(f"{what}: nobody signed it.")
     if encoded not in known:
-        raise Corrupt(
-            f"{what}: signed by {encoded}, whom this desk does not know. If it is a colleague, "
-            "compare the key with her and add it to the staff file that desk.toml names."
-        )
+        raise stranger(what, encoded)
     return Signer.parse(encoded)
 
 

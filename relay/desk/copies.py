@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from relay.desk.journal import ID, Journal
+from relay.desk.journal import ID, Journal, unfinished
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME
 
 _PART = ".part"
@@ -14,16 +14,30 @@ def destroy_copies(submission_id: str, journal: Journal) -> bool:
 
     Links are not followed: what they point at is somebody else's.
     """
-    folders = [Path(folder) for folder in journal.opened.get(submission_id, {})]
-    folders = [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
-    files = [Path(path) for path in journal.sealed.get(submission_id, [])]
-    files += [folder / name for folder in folders for name in (PHOTO_NAME, SUBMISSION_NAME)]
-    there = [path for path in files if _destroy_file(path)]
-    for folder in folders:
+    there = [path for path in _copies(submission_id, journal) if destroy_file(path)]
+    for folder in _folders(submission_id, journal):
         if not any(folder.iterdir()):
             folder.rmdir()
     journal.forget(submission_id)
     return bool(there)
+
+
+def has_copies(submission_id: str, journal: Journal) -> bool:
+    """Whether there is a copy that `destroy_copies` would destroy."""
+    copies = _copies(submission_id, journal)
+    return any(path.is_file() and not path.is_symlink() for path in copies)
+
+
+def _folders(submission_id: str, journal: Journal) -> list[Path]:
+    folders = [Path(folder) for folder in journal.opened.get(submission_id, {})]
+    return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
+
+
+def _copies(submission_id: str, journal: Journal) -> list[Path]:
+    sealed = [Path(path) for path in journal.sealed.get(submission_id, [])]
+    sealed += [unfinished(path) for path in sealed]  # of a pull that was killed
+    folders = _folders(submission_id, journal)
+    return sealed + [folder / name for folder in folders for name in (PHOTO_NAME, SUBMISSION_NAME)]
 
 
 def sweep_parts(folder: Path) -> None:
@@ -32,7 +46,7 @@ def sweep_parts(folder: Path) -> None:
         is_ours = ID.fullmatch(part.name.removeprefix(".").removesuffix(_PART))
         if is_ours and part.is_dir() and not part.is_symlink():
             for file in part.iterdir():
-                _destroy_file(file)
+                destroy_file(file)
             part.rmdir()
 
 
@@ -41,7 +55,8 @@ def part_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}{_PART}")
 
 
-def _destroy_file(path: Path) -> bool:
+def destroy_file(path: Path) -> bool:
+    """Overwrite, sync and remove a file; a link or anything else stays. Returns whether it did."""
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""Release or return: sign a verdict, send it, remember it."""
+"""Release or return: sign a verdict, hand it to the relay, remember it."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from relay.desk.client import DeskClient
 from relay.desk.journal import ID, Journal, JournalFile
 from relay.errors import NothingThere, RelayError, RelayUnreachable
 from relay.queue.states import Reason, Verdict
-from relay.queue.verdicts import Decision
+from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
 from relay.seal.signing import SigningIdentity
 
@@ -22,41 +22,69 @@ class Decided:
 def make_decision(
     journal: Journal, submission_id: str, verdict: Verdict, reason: Reason | None
 ) -> Decision:
-    """Return the decision about a submission that this desk has pulled.
+    """Return the decision about a submission that this desk has pulled, or a manifest listed.
 
     Raises:
-        NothingThere: this desk has not pulled it.
+        NothingThere: it did not; it was taken back; or another verdict was signed before.
     """
     digest = journal.envelopes.get(submission_id)
     if not ID.fullmatch(submission_id) or digest is None:
         raise NothingThere("This desk has not pulled a submission of this number.")
-    return Decision(
+    if submission_id in journal.gone:
+        raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
+    decision = Decision(
         campaign=journal.campaign,
         id=bytes.fromhex(submission_id),
         envelope_sha256=bytes.fromhex(digest),
         verdict=verdict,
         reason=reason,
     )
+    signed = journal.verdicts.signed.get(submission_id)
+    if signed is not None:
+        refuse_another(signed, decision)
+    return decision
 
 
-async def decide(
-    client: DeskClient, journal_file: JournalFile, identity: SigningIdentity, decision: Decision
+def refuse_another(signed: str, decision: Decision) -> None:
+    """Return where the statement `signed` says the same as `decision`.
+
+    Raises:
+        NothingThere: it does not. What is signed can't be called back.
+    """
+    if signed != decision.statement():
+        before = Decision.parse(signed)
+        words = f"{before.verdict}, {before.reason}" if before.reason else str(before.verdict)
+        raise NothingThere(f"You have signed another verdict before ({words}). It stands.")
+
+
+def sign(identity: SigningIdentity, decision: Decision) -> SignedVerdict:
+    """Return `decision`, signed."""
+    signature = identity.sign(signing.VERDICT, decision.statement().encode())
+    signer = identity.signer().encoded
+    return SignedVerdict(decision=decision, signer=signer, signature=signature)
+
+
+async def hand_over(
+    client: DeskClient, journal_file: JournalFile, verdict: SignedVerdict
 ) -> Decided:
-    """Sign `decision` and have the relay carry it out.
+    """Have the relay carry out a verdict, one's own or a colleague's.
 
     Remembered before it is sent: where the answer is lost, the relay may have acted.
 
     Raises:
         LockedByColleague, NothingThere, Corrupt, RelayUnreachable: the relay's answer, or none.
     """
-    submission_id, statement = decision.id.hex(), decision.statement()
-    signature = identity.sign(signing.VERDICT, statement.encode())
+    decision = verdict.decision
+    submission_id = decision.id.hex()
     with journal_file.update() as journal:
         journal.verdicts.sent[submission_id] = str(decision.verdict)
+    fields = {
+        "statement": decision.statement(),
+        "signer": verdict.signer,
+        "signature": verdict.signature,
+    }
     try:
-        answer = await client.ask(
-            "POST", "/desk/v1/verdict", {"statement": statement, "signature": signature}
-        )
+        answer = await client.ask("POST", "/desk/v1/verdict", fields)
     except RelayUnreachable:
         raise
     except RelayError:

@@ -8,7 +8,8 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,20 +17,27 @@ from typing import Any
 
 from relay.errors import Corrupt
 from relay.queue.chain import Head
+from relay.queue.verdicts import Decision
+from relay.seal.signing import Signer
 
 FILE_NAME = "desk-journal.json"
 _LOCK_NAME = ".desk-journal.lock"
 ID = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
+_UNREADABLE = (OSError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 
 
 @dataclass
 class Verdicts:
-    """By id: sent without an answer; confirmed by the relay; of those, not yet seen in its log."""
+    """By id: sent without an answer; confirmed by the relay; of those, not yet seen in its log.
+
+    signed: the statements that were signed for a file, without a network.
+    """
 
     sent: dict[str, str] = field(default_factory=dict)
     confirmed: dict[str, str] = field(default_factory=dict)
     awaited: dict[str, str] = field(default_factory=dict)
+    signed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -39,6 +47,9 @@ class Journal:
     campaign: as the relay named it first; another name later is an alarm.
     envelopes: id to SHA-256, as the relay announced it first.
     sealed: id to the paths of its `.age` files. opened: id to folder to the SHA-256 opened there.
+    take_down: ids of this desk's posts that their senders want deleted. gone: ids taken back or
+    expired, never to be opened again. pulls: how often this desk has pulled. manifests: signer to
+    the highest number of a manifest of hers.
     """
 
     campaign: str = ""
@@ -49,6 +60,10 @@ class Journal:
     log_seq: int = 0
     log_hash: str = Head().hash.hex()
     list_number: int = 0
+    take_down: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    pulls: int = 0
+    manifests: dict[str, int] = field(default_factory=dict)
 
     @property
     def head(self) -> Head:
@@ -84,6 +99,15 @@ class Journal:
         if self.envelopes.setdefault(submission_id, digest) != digest:
             raise Corrupt(f"{submission_id}: the relay has exchanged this submission.")
 
+    def is_mine(self, submission_id: str) -> bool:
+        """Whether this desk has decided about it, so that a request to take it down is for us."""
+        verdicts = self.verdicts
+        return submission_id in {**verdicts.sent, **verdicts.confirmed, **verdicts.signed}
+
+    def lose(self, ids: Iterable[str]) -> None:
+        """Remember for good that these were taken back or have expired."""
+        self.gone = sorted({*self.gone, *ids})
+
     def forget(self, submission_id: str) -> None:
         """Remember no copy of a submission. Its digest stays: it can't come again as another."""
         self.sealed.pop(submission_id, None)
@@ -107,7 +131,7 @@ class JournalFile:
             return _parse(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
             return Journal()
-        except (OSError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        except (*_UNREADABLE, Corrupt):
             raise Corrupt(f"{path}: can't be read. Move it away to begin afresh.") from None
 
     @contextmanager
@@ -148,12 +172,45 @@ def _parse(fields: dict[str, Any]) -> Journal:
         Path(path)
     fields["campaign"].encode()
     numbers = {name: int(fields.get(name, 0)) for name in ("log_seq", "list_number")}
-    return Journal(**fields | {"verdicts": verdicts} | numbers)
+    journal = Journal(**fields | {"verdicts": verdicts} | numbers)
+    _check_offline(journal)
+    return journal
+
+
+def _check_offline(journal: Journal) -> None:
+    """Check what older journals don't have yet; a ValueError or TypeError as above."""
+    lists: list[Any] = [journal.take_down, journal.gone]
+    for ids in lists:
+        if not isinstance(ids, list) or not all(map(ID.fullmatch, ids)):
+            raise ValueError("not a list of ids")
+    for signer in journal.manifests:
+        Signer.parse(signer)
+    if not all(type(n) is int and n >= 0 for n in (journal.pulls, *journal.manifests.values())):
+        raise ValueError("not a number")
+    for submission_id, statement in journal.verdicts.signed.items():
+        if Decision.parse(statement).id.hex() != submission_id:
+            raise ValueError("not its verdict")
+
+
+def read_file(path: Path, *, max_bytes: int) -> bytes:
+    """Return what is in a file that may come from anybody.
+
+    Raises:
+        Corrupt: not a file, or more than `max_bytes`. OSError: not to be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Corrupt("Not a file.")
+        untrusted_file = file.read(max_bytes + 1)
+    if len(untrusted_file) > max_bytes:
+        raise Corrupt("Too large to be what its name says.")
+    return untrusted_file
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write `content` beside `path`, mode 0600, sync it, and put it in the place of `path`."""
-    part = path.with_name(f".{path.name}.part")
+    part = unfinished(path)
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
@@ -165,6 +222,11 @@ def replace_file(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def unfinished(path: Path) -> Path:
+    """Return where `replace_file` leaves what it could not finish."""
+    return path.with_name(f".{path.name}.part")
 
 
 def place_of(path: Path) -> str:

@@ -2,13 +2,19 @@
 
 import hashlib
 import os
-import stat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relay.desk.copies import part_of, sweep_parts
-from relay.desk.journal import ID, JournalFile, make_private, place_of, replace_file
+from relay.desk.journal import (
+    ID,
+    JournalFile,
+    make_private,
+    place_of,
+    read_file,
+    replace_file,
+)
 from relay.errors import (
     BoxBroken,
     Corrupt,
@@ -53,23 +59,26 @@ class Opened:
     was_pulled_here: bool = True  # else nothing shows that the relay ever announced it
 
 
-def find_envelopes(sources: Sequence[Path]) -> list[Path]:
-    """Return the `.age` files among and inside `sources`, in the order of their names.
+def list_envelopes(source: Path) -> list[Path]:
+    """Return the `.age` files inside `source`, in the order of their names; or the file itself.
 
     Raises:
-        NothingThere: none, or a source does not exist.
+        NothingThere: it does not exist.
     """
-    found: list[Path] = []
-    for source in sources:
-        if source.is_dir():
-            found += sorted(p for p in source.glob("*.age") if not p.name.startswith("."))
-        elif source.exists():
-            found.append(source)
-        else:
-            raise NothingThere(f"{source}: no such file or folder.")
-    if not found:
-        raise NothingThere("No envelope there: no file that ends in .age.")
-    return found
+    if source.is_dir():
+        return sorted(path for path in source.glob("*.age") if not path.name.startswith("."))
+    if not source.exists():
+        raise NothingThere(f"{source}: no such file or folder.")
+    return [source]
+
+
+def read_envelope(source: Path) -> bytes:
+    """Return the bytes of a file that should be an envelope.
+
+    Raises:
+        Corrupt: not a file, or too large. OSError: not to be read.
+    """
+    return read_file(source, max_bytes=_MAX_ENVELOPE_BYTES)
 
 
 def prepare_folder(to: Path, journal_file: JournalFile, *, force: bool) -> None:
@@ -131,7 +140,7 @@ async def examine(
         Corrupt: damaged, exchanged, or not what a relay seals.
         ScrubFailed, RelayError: the box died, or does not start again. OSError: not to be read.
     """
-    untrusted_file = _read_envelope(source)
+    untrusted_file = read_envelope(source)
     digest = hashlib.sha256(untrusted_file).hexdigest()
     known = {told: submission_id for submission_id, told in announced.items()}
     # The name of the file may come from anybody; the id is made here.
@@ -177,17 +186,6 @@ def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile)
         was_dirty=examined.was_dirty,
         was_pulled_here=examined.was_announced,
     )
-
-
-def _read_envelope(source: Path) -> bytes:
-    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Corrupt("Not a file.")
-        untrusted_file = file.read(_MAX_ENVELOPE_BYTES + 1)
-    if len(untrusted_file) > _MAX_ENVELOPE_BYTES:
-        raise Corrupt("Too large to be an envelope.")
-    return untrusted_file
 
 
 def _claimed_quality(untrusted_photo: bytes) -> tuple[int, bool]:

@@ -1,12 +1,13 @@
-"""Fetch what waits, and destroy what was taken back."""
+"""Fetch what waits, destroy what was taken back, and sign for what lies in the folder."""
 
+import datetime as dt
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from relay.desk.client import DeskClient
-from relay.desk.copies import destroy_copies
+from relay.desk.copies import destroy_copies, destroy_file, has_copies
 from relay.desk.journal import (
     DIGEST,
     ID,
@@ -16,8 +17,10 @@ from relay.desk.journal import (
     place_of,
     replace_file,
 )
+from relay.desk.manifest import NAME, Listed, Manifest, write_manifest
 from relay.errors import Corrupt, NothingThere, RelayError
 from relay.queue.states import Verdict
+from relay.seal.signing import SigningIdentity
 
 
 @dataclass
@@ -38,16 +41,18 @@ class Pulled:
 @dataclass(frozen=True, kw_only=True)
 class _Handout:
     campaign: str
-    leases: dict[str, str]
+    leases: dict[str, Listed]
     gone: list[str]
     take_down: list[str]
 
 
-async def pull(client: DeskClient, journal_file: JournalFile, to: Path) -> Pulled:
-    """Lease what waits and write each envelope to `to/<id>.age`.
+async def pull(
+    client: DeskClient, journal_file: JournalFile, identity: SigningIdentity, to: Path
+) -> Pulled:
+    """Lease what waits, write each envelope to `to/<id>.age`, and sign for all that lies there.
 
-    Cut short at any point, it is repeated by calling it again: what is there is not fetched. One
-    submission that fails does not keep back the others.
+    Cut short at any point, it is repeated by calling it again: what is there is not fetched, and
+    no manifest names what is not there. One submission that fails does not keep back the others.
 
     Raises:
         Corrupt: the relay's answer can't be read, or it speaks for another campaign than before.
@@ -56,12 +61,20 @@ async def pull(client: DeskClient, journal_file: JournalFile, to: Path) -> Pulle
     pulled = Pulled()
     with journal_file.update() as journal:
         journal.pin_campaign(handout.campaign)
-        _take_back(journal, handout, pulled)
+        _hear(journal, handout, pulled)
+        journal.pulls += 1
+        journal.manifests[identity.signer().encoded] = journal.pulls
+    folder = _Folder(to, handout, journal, identity)
+    folder.leave_out_gone()
+    with journal_file.update() as journal:
+        for one in journal.gone:
+            here = [destroy_copies(one, journal), destroy_file(to / f"{one}.age")]
+            pulled.destroyed += [one] if any(here) else []
     if handout.leases:
         make_private(to)
-    for submission_id, digest in handout.leases.items():
+    for submission_id, lease in handout.leases.items():
         try:
-            is_new = await _fetch(client, journal_file, to, submission_id, digest)
+            is_new = await _fetch(client, journal_file, to, submission_id, lease.envelope)
         except NothingThere:
             continue  # taken back since; the next pull says so
         except Corrupt as error:
@@ -74,19 +87,86 @@ async def pull(client: DeskClient, journal_file: JournalFile, to: Path) -> Pulle
             break  # the rest would fail the same way; a second pull goes on here
         else:
             (pulled.fetched if is_new else pulled.present).append(submission_id)
+    try:
+        folder.sign()
+    except OSError as error:
+        pulled.failed[NAME] = RelayError(f"{to}: {error.strerror}")
     return pulled
 
 
-def _take_back(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
-    """Destroy what was taken back; name what is to be taken down."""
-    verdicts = journal.verdicts
-    mine = {**verdicts.sent, **verdicts.confirmed}
-    pulled.take_down = [wanted for wanted in handout.take_down if wanted in mine]
-    for submission_id in handout.gone:
-        if verdicts.confirmed.get(submission_id) == Verdict.RELEASE:
-            pulled.disputed.append(submission_id)  # what was released can only be taken down
-        elif destroy_copies(submission_id, journal):
-            pulled.destroyed.append(submission_id)
+async def foresee(client: DeskClient, journal_file: JournalFile, to: Path) -> Pulled:
+    """Return what `pull` would fetch and destroy; nothing is leased, fetched or changed.
+
+    Raises:
+        Corrupt: as for `pull`.
+    """
+    handout = _read_handout(await client.ask("GET", "/desk/v1/waiting"))
+    pulled, journal = Pulled(), journal_file.read()
+    journal.pin_campaign(handout.campaign)
+    _hear(journal, handout, pulled)
+    for one in journal.gone:
+        is_here = has_copies(one, journal) or (to / f"{one}.age").is_file()
+        pulled.destroyed += [one] if is_here else []
+    for submission_id, lease in handout.leases.items():
+        try:
+            _check_lease(journal, submission_id, lease.envelope)
+        except Corrupt as error:
+            pulled.failed[submission_id] = error
+        else:
+            is_there = _is_there(to / f"{submission_id}.age", lease.envelope)
+            (pulled.present if is_there else pulled.fetched).append(submission_id)
+    return pulled
+
+
+def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
+    """Remember what was taken back, and which posts of this desk are to be taken down."""
+    pulled.take_down = [wanted for wanted in handout.take_down if journal.is_mine(wanted)]
+    confirmed = journal.verdicts.confirmed
+    # What was released can only be taken down.
+    pulled.disputed = [one for one in handout.gone if confirmed.get(one) == Verdict.RELEASE]
+    journal.take_down = sorted(pulled.take_down)
+    journal.lose(one for one in handout.gone if one not in pulled.disputed)
+
+
+class _Folder:
+    """The folder of a pull and its manifest."""
+
+    def __init__(
+        self, to: Path, handout: _Handout, journal: Journal, identity: SigningIdentity
+    ) -> None:
+        self._to = to
+        self._leases = handout.leases
+        self._identity = identity
+        self._manifest = Manifest(
+            campaign=journal.campaign,
+            number=journal.pulls,
+            day=dt.datetime.now(dt.UTC).date(),
+            envelopes=(),
+            gone=tuple(journal.gone),
+            take_down=tuple(sorted({*handout.take_down})),
+        )
+
+    def leave_out_gone(self) -> None:
+        """Sign anew for what stays, before what may be listed is destroyed."""
+        if any((self._to / f"{one}.age").exists() for one in self._manifest.gone):
+            try:
+                self.sign()
+            except OSError:  # a full disk: rather no manifest than one that is wrong
+                (self._to / NAME).unlink(missing_ok=True)
+
+    def sign(self) -> None:
+        """Sign for what is there, unless there is nothing to say."""
+        manifest, leases = self._manifest, self._leases.values()
+        if not (leases or manifest.gone or manifest.take_down or (self._to / NAME).exists()):
+            return
+        make_private(self._to)
+        there = [
+            lease
+            for lease in sorted(leases, key=lambda lease: lease.id)
+            if lease.id not in manifest.gone
+            and _is_there(self._to / f"{lease.id}.age", lease.envelope)
+        ]
+        write_manifest(self._to, replace(manifest, envelopes=tuple(there)), self._identity)
 
 
 async def _fetch(
@@ -95,11 +175,11 @@ async def _fetch(
     """Write one envelope. Returns False where it lay there already."""
     path = to / f"{submission_id}.age"
     with journal_file.update() as journal:
-        journal.pin_envelope(submission_id, digest)
+        _check_lease(journal, submission_id, digest)
         places = journal.sealed.setdefault(submission_id, [])
         if place_of(path) not in places:
             places.append(place_of(path))
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+    if _is_there(path, digest):
         return False
     envelope = await client.fetch("GET", f"/desk/v1/envelope/{submission_id}")
     if hashlib.sha256(envelope).hexdigest() != digest:
@@ -108,19 +188,35 @@ async def _fetch(
     return True
 
 
+def _check_lease(journal: Journal, submission_id: str, digest: str) -> None:
+    journal.pin_envelope(submission_id, digest)
+    if submission_id in journal.gone:
+        raise Corrupt("The relay offers again what was taken back or had expired.")
+
+
+def _is_there(path: Path, digest: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
 def _read_handout(answer: Any) -> _Handout:
     try:
         handout = _Handout(
             campaign=str(answer["campaign"]),
-            leases={str(lease["id"]): str(lease["envelope"]) for lease in answer["leases"]},
+            leases={lease.id: lease for lease in map(_read_lease, answer["leases"])},
             gone=[str(submission_id) for submission_id in answer["gone"]],
             take_down=[str(submission_id) for submission_id in answer["take_down"]],
         )
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         raise Corrupt("The relay's answer can't be read.") from None
     if set(handout.leases) & set(handout.gone):
         raise Corrupt("The relay says of one submission that it waits and that it is gone.")
     ids = (*handout.leases, *handout.gone, *handout.take_down)
-    if not (all(map(ID.fullmatch, ids)) and all(map(DIGEST.fullmatch, handout.leases.values()))):
+    digests = [lease.envelope for lease in handout.leases.values()]
+    if not (all(map(ID.fullmatch, ids)) and all(map(DIGEST.fullmatch, digests))):
         raise Corrupt("The relay's answer can't be read.")
     return handout
+
+
+def _read_lease(fields: Any) -> Listed:
+    day = dt.date.fromisoformat(str(fields["day"]))
+    return Listed(id=str(fields["id"]), day=day, envelope=str(fields["envelope"]))

@@ -1,4 +1,4 @@
-"""Ed25519 signatures of staff: requests, verdicts, checkpoints of the log, recipients.
+"""Ed25519 signatures of staff: requests, verdicts, the log, recipients, files on a stick.
 
 Every kind of statement is signed under a context of its own, so that none can stand for another.
 """
@@ -25,6 +25,8 @@ REQUEST = b"poster-relay/v1/desk-request\n"
 VERDICT = b"poster-relay/v1/verdict\n"
 CHECKPOINT = b"poster-relay/v1/checkpoint\n"
 RECIPIENTS = b"poster-relay/v1/recipients\n"
+MANIFEST = b"poster-relay/v1/manifest\n"
+VERDICTS = b"poster-relay/v1/verdicts\n"
 
 
 class Signer:

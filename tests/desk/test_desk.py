@@ -61,7 +61,7 @@ def test_pull_writes_one_sealed_file_for_each_and_then_says_nothing_new(
 ) -> None:
     service, ids = pulled
     files = sorted((home(service) / "sealed").iterdir())
-    assert [file.name for file in files] == [f"{name}.age" for name in ids]
+    assert [file.name for file in files] == [*(f"{name}.age" for name in ids), "manifest.json"]
     assert (home(service) / "sealed").stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     again = service.desk("pull", "--to", "sealed")
@@ -99,7 +99,7 @@ def test_what_was_taken_back_is_destroyed_at_the_desk_too(service: Service, dirt
     assert folder.name in pull.err
     assert "destroyed" in pull.err
     assert not folder.exists()
-    assert list((home(service) / "sealed").iterdir()) == []
+    assert [file.name for file in (home(service) / "sealed").iterdir()] == ["manifest.json"]
     late = service.desk("release", folder.name)
     assert late.code == 10
 
@@ -176,6 +176,7 @@ def test_a_wrong_identity_is_exit_12_and_leaves_no_file(pulled: tuple[Service, l
     (folder / "passphrase").write_text("p\n")
     relay("keys", "generate", folder, "--passphrase-file", folder / "passphrase")
     shutil.copy(service.folder / "desk.toml", folder)
+    (home(service) / "sealed" / "manifest.json").unlink()  # it would refuse us before
     opened = service.desk("open", "sealed", "--to", "opened", config=folder / "desk.toml")
     assert opened.code == 12
     assert all(f"{name}.age: None of your identities opens this" in opened.err for name in ids)
@@ -208,8 +209,8 @@ def test_a_damaged_envelope_is_exit_13_named_and_leaves_no_file(
 ) -> None:
     service, ids = pulled
     sealed = home(service) / "sealed"
-    for name in ids[1:]:
-        (sealed / f"{name}.age").unlink()
+    for name in (*(f"{name}.age" for name in ids[1:]), "manifest.json"):
+        (sealed / name).unlink()
     path = sealed / f"{ids[0]}.age"
     path.write_bytes(damage(path.read_bytes()))
     opened = service.desk("open", "sealed", "--to", "opened")
@@ -265,6 +266,7 @@ def test_a_place_that_others_can_read_is_exit_14(pulled: tuple[Service, list[str
 
 def test_the_name_of_an_envelope_never_becomes_a_path(pulled: tuple[Service, list[str]]) -> None:
     service, ids = pulled
+    (home(service) / "sealed" / "manifest.json").unlink()
     odd = home(service) / "sealed" / "x\x1b[31m\N{RIGHT-TO-LEFT OVERRIDE}evil.age"
     shutil.copy(home(service) / "sealed" / f"{ids[0]}.age", odd)
     opened = service.desk("open", "sealed", "--to", "opened")
@@ -453,6 +455,10 @@ def test_a_swapped_file_is_not_opened_under_anothers_name(
     shutil.copy(sealed / f"{ids[0]}.age", sealed / f"{ids[1]}.age")
     opened = service.desk("open", "sealed", "--to", "opened")
     assert opened.code == 3
+    assert f"{ids[1]}.age: Swapped: it has the bytes of {ids[0]}" in opened.err
+    (sealed / "manifest.json").unlink()
+    opened = service.desk("open", "sealed", "--to", "opened")
+    assert opened.code == 3
     assert f"{ids[1]}.age: Not the envelope that the relay announced" in opened.err
     assert sorted(p.name for p in (home(service) / "opened").iterdir()) == [ids[0], ids[2]]
 
@@ -474,6 +480,7 @@ def test_an_envelope_from_elsewhere_is_opened_with_a_warning(
     service, ids = pulled
     assert "nothing shows" not in service.desk("open", "sealed", "--to", "opened").err
     (service.folder / "desk-journal.json").unlink()
+    (home(service) / "sealed" / "manifest.json").unlink()
     warned = service.desk("open", "sealed", "--to", "elsewhere")
     assert warned.code == 0
     assert f"{len(ids)} not pulled by this desk" in warned.err
@@ -544,6 +551,7 @@ def hostile(service: Service, change: dict[str, object]) -> bytes:
 def test_a_hostile_envelope_costs_itself_and_no_other(pulled: tuple[Service, list[str]]) -> None:
     service, ids = pulled
     sealed = home(service) / "sealed"
+    (sealed / "manifest.json").unlink()
     bad = {
         "nan": {"scrub": {"x": float("nan")}},
         "deep": {"scrub": {"x": "DEEP"}},

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from relay.desk.audit import audit, remember
-from relay.desk.decide import decide, make_decision
+from relay.desk.decide import hand_over, make_decision, sign
 from relay.desk.journal import JournalFile
+from relay.desk.manifest import read_manifest
 from relay.desk.pull import pull
 from relay.errors import Corrupt, NothingThere, RelayUnreachable
 from relay.queue.chain import Checkpoint, Head, LogEntry, next_hash
 from relay.queue.states import Reason, Verdict
-from relay.queue.verdicts import Decision
+from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
 from relay.seal.signing import SigningIdentity
 
@@ -29,13 +30,21 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def lease(submission_id: str, envelope: str) -> dict[str, str]:
+    return {"id": submission_id, "day": "2026-03-19", "envelope": envelope}
+
+
+def release(desk: JournalFile) -> SignedVerdict:
+    return sign(ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+
+
 class LyingRelay:
     """Stands where the client would: answers what a test wants it to."""
 
     def __init__(self) -> None:
         self.handout: dict[str, Any] = {
             "campaign": "demo",
-            "leases": [{"id": i, "envelope": digest(s)} for i, s in SEALED.items()],
+            "leases": [lease(i, digest(s)) for i, s in SEALED.items()],
             "gone": [],
             "take_down": [],
         }
@@ -80,10 +89,10 @@ def desk(tmp_path: Path) -> JournalFile:
 
 async def test_an_exchanged_submission_is_not_taken(relay: Any, desk: JournalFile) -> None:
     to = desk.folder / "sealed"
-    await pull(relay, desk, to)
+    await pull(relay, desk, ME, to)
     relay.handout["leases"][0]["envelope"] = digest(b"other")
     relay.envelopes[ONE] = b"other"
-    pulled = await pull(relay, desk, to)
+    pulled = await pull(relay, desk, ME, to)
     assert "exchanged" in pulled.failed[ONE].message
     assert (to / f"{ONE}.age").read_bytes() == b"first"
     assert desk.read().envelopes[ONE] == digest(b"first")
@@ -91,76 +100,102 @@ async def test_an_exchanged_submission_is_not_taken(relay: Any, desk: JournalFil
 
 async def test_gone_does_not_make_room_for_another(relay: Any, desk: JournalFile) -> None:
     to = desk.folder / "sealed"
-    await pull(relay, desk, to)
-    waiting = [{"id": ONE, "envelope": digest(b"other")}]
+    await pull(relay, desk, ME, to)
+    waiting = [lease(ONE, digest(b"other"))]
     relay.handout |= {"gone": [ONE], "leases": waiting}
     with pytest.raises(Corrupt, match="waits and that it is gone"):
-        await pull(relay, desk, to)
+        await pull(relay, desk, ME, to)
     relay.handout |= {"leases": []}
-    await pull(relay, desk, to)
+    await pull(relay, desk, ME, to)
     relay.handout |= {"gone": [], "leases": waiting}
     relay.envelopes[ONE] = b"other"
-    assert "exchanged" in (await pull(relay, desk, to)).failed[ONE].message
+    assert "exchanged" in (await pull(relay, desk, ME, to)).failed[ONE].message
 
 
 async def test_a_release_without_an_answer_does_not_keep_what_was_taken_back(
     relay: Any, desk: JournalFile
 ) -> None:
     to = desk.folder / "sealed"
-    await pull(relay, desk, to)
+    await pull(relay, desk, ME, to)
     relay.verdict = RelayUnreachable()
     with pytest.raises(RelayUnreachable):
-        await decide(relay, desk, ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+        await hand_over(relay, desk, release(desk))
     relay.handout |= {"gone": [ONE], "leases": []}
-    assert (await pull(relay, desk, to)).destroyed == [ONE]
+    assert (await pull(relay, desk, ME, to)).destroyed == [ONE]
 
 
 async def test_one_that_fails_does_not_keep_back_the_others(relay: Any, desk: JournalFile) -> None:
     to = desk.folder / "sealed"
     relay.envelopes[ONE] = b"damaged on the way"
-    pulled = await pull(relay, desk, to)
+    pulled = await pull(relay, desk, ME, to)
     assert list(pulled.failed) == [ONE]
     assert pulled.fetched == [TWO]
-    assert [file.name for file in to.iterdir()] == [f"{TWO}.age"]
+    assert [file.name for file in to.glob("*.age")] == [f"{TWO}.age"]
     relay.envelopes[ONE] = NothingThere()  # taken back between lease and fetch
-    pulled = await pull(relay, desk, to)
+    pulled = await pull(relay, desk, ME, to)
     assert (pulled.failed, pulled.present) == ({}, [TWO])
 
 
+async def test_what_lies_there_is_signed_for_though_the_relay_falls_silent(
+    relay: Any, desk: JournalFile
+) -> None:
+    to = desk.folder / "sealed"
+    await pull(relay, desk, ME, to)
+    (to / f"{ONE}.age").unlink()
+    relay.envelopes[ONE] = RelayUnreachable()
+    assert list((await pull(relay, desk, ME, to)).failed) == [ONE]
+    signed = read_manifest(to, lambda _: True)
+    assert signed is not None
+    assert [listed.id for listed in signed.manifest.envelopes] == [TWO]
+
+
+async def test_what_was_taken_back_is_not_fetched_again(relay: Any, desk: JournalFile) -> None:
+    to = desk.folder / "sealed"
+    await pull(relay, desk, ME, to)
+    relay.handout |= {"gone": [ONE], "leases": []}
+    await pull(relay, desk, ME, to)
+    relay.handout |= {"gone": [], "leases": [lease(ONE, digest(b"first"))]}
+    assert "offers again" in (await pull(relay, desk, ME, to)).failed[ONE].message
+    assert not (to / f"{ONE}.age").exists()
+    with pytest.raises(NothingThere, match="taken it back"):
+        make_decision(desk.read(), ONE, Verdict.RELEASE, None)
+
+
 async def test_another_campaign_is_an_alarm(relay: Any, desk: JournalFile) -> None:
-    await pull(relay, desk, desk.folder / "sealed")
+    await pull(relay, desk, ME, desk.folder / "sealed")
     relay.handout["campaign"] = "other"
     with pytest.raises(Corrupt, match="another campaign"):
-        await pull(relay, desk, desk.folder / "sealed")
+        await pull(relay, desk, ME, desk.folder / "sealed")
 
 
 async def test_gone_destroys_nothing_that_was_released(relay: Any, desk: JournalFile) -> None:
     to = desk.folder / "sealed"
-    await pull(relay, desk, to)
-    decision = make_decision(desk.read(), ONE, Verdict.RELEASE, None)
-    await decide(relay, desk, ME, decision)
+    await pull(relay, desk, ME, to)
+    decision = release(desk)
+    await hand_over(relay, desk, decision)
     relay.handout |= {"gone": [ONE, TWO], "take_down": [ONE], "leases": []}
-    pulled = await pull(relay, desk, to)
+    pulled = await pull(relay, desk, ME, to)
     assert pulled.destroyed == [TWO]
     assert pulled.disputed == [ONE]
     assert pulled.take_down == [ONE]
-    assert [file.name for file in to.iterdir()] == [f"{ONE}.age"]
+    assert [file.name for file in to.glob("*.age")] == [f"{ONE}.age"]
 
 
 async def test_every_sealed_copy_is_destroyed_wherever_it_was_pulled_to(
     relay: Any, desk: JournalFile
 ) -> None:
     for name in ("a", "b", "c/d"):
-        await pull(relay, desk, desk.folder / name)
+        await pull(relay, desk, ME, desk.folder / name)
     assert (desk.folder / "c").stat().st_mode & 0o777 == 0o700
+    (desk.folder / "a" / f".{ONE}.age.part").write_bytes(b"killed while it was written")
     relay.handout |= {"gone": [ONE], "leases": []}
-    await pull(relay, desk, desk.folder / "elsewhere")
-    assert not list(desk.folder.rglob(f"{ONE}.age"))
+    await pull(relay, desk, ME, desk.folder / "elsewhere")
+    assert not list(desk.folder.rglob(f"*{ONE}.age*"))
     assert len(list(desk.folder.rglob(f"{TWO}.age"))) == 3
 
 
 async def test_a_link_in_the_place_of_a_copy_is_not_followed(relay: Any, desk: JournalFile) -> None:
-    await pull(relay, desk, desk.folder / "sealed")
+    await pull(relay, desk, ME, desk.folder / "sealed")
     victim = desk.folder / "victim"
     victim.mkdir()
     (victim / "photo.jpg").write_bytes(b"mine")
@@ -170,7 +205,7 @@ async def test_a_link_in_the_place_of_a_copy_is_not_followed(relay: Any, desk: J
     (desk.folder / "sealed" / f"{ONE}.age").unlink()
     (desk.folder / "sealed" / f"{ONE}.age").symlink_to(victim / "photo.jpg")
     relay.handout |= {"gone": [ONE], "leases": []}
-    await pull(relay, desk, desk.folder / "sealed")
+    await pull(relay, desk, ME, desk.folder / "sealed")
     assert (victim / "photo.jpg").read_bytes() == b"mine"
 
 
@@ -181,11 +216,12 @@ async def test_a_link_in_the_place_of_a_copy_is_not_followed(relay: Any, desk: J
         [],
         "x",
         {},
-        {"campaign": "demo", "leases": [{"id": "../x", "envelope": "00" * 32}]},
+        {"campaign": "demo", "leases": [lease("../x", "00" * 32)], "gone": [], "take_down": []},
         {"campaign": "demo", "leases": [], "gone": ["../../etc"], "take_down": []},
+        {"campaign": "demo", "leases": [lease(ONE, "zz")], "gone": [], "take_down": []},
         {
             "campaign": "demo",
-            "leases": [{"id": ONE, "envelope": "zz"}],
+            "leases": [lease(ONE, "00" * 32) | {"day": "soon"}],
             "gone": [],
             "take_down": [],
         },
@@ -197,7 +233,7 @@ async def test_an_answer_of_another_form_is_refused_and_writes_nothing(
 ) -> None:
     relay.handout = answer
     with pytest.raises(Corrupt):
-        await pull(relay, desk, desk.folder / "sealed")
+        await pull(relay, desk, ME, desk.folder / "sealed")
     assert not (desk.folder / "sealed").exists()
 
 
@@ -205,19 +241,19 @@ async def test_an_answer_of_another_form_is_refused_and_writes_nothing(
 
 
 async def test_a_verdict_is_remembered_before_it_is_sent(relay: Any, desk: JournalFile) -> None:
-    await pull(relay, desk, desk.folder / "sealed")
-    decision = make_decision(desk.read(), ONE, Verdict.RELEASE, None)
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    decision = release(desk)
     for lost in (RelayUnreachable(), [], None, "x", {"already": "yes"}):
         relay.verdict = lost
         with pytest.raises(RelayUnreachable):
-            await decide(relay, desk, ME, decision)
+            await hand_over(relay, desk, decision)
         assert desk.read().verdicts.sent == {ONE: "release"}, "the relay may have acted"
         assert desk.read().verdicts.awaited == {}
     relay.verdict = NothingThere()
     with pytest.raises(NothingThere):
-        await decide(relay, desk, ME, decision)
+        await hand_over(relay, desk, decision)
     relay.verdict = {"already": False}
-    await decide(relay, desk, ME, decision)
+    await hand_over(relay, desk, decision)
     assert desk.read().verdicts.awaited == {ONE: "release"}
 
 
@@ -319,7 +355,7 @@ async def test_an_honest_log_is_accepted_and_vouched_for(relay: Any, desk: Journ
 async def test_a_forged_verdict_is_found_and_not_vouched_for(
     relay: Any, desk: JournalFile, lines: list[dict[str, Any]], words: str
 ) -> None:
-    await pull(relay, desk, desk.folder / "sealed")
+    await pull(relay, desk, ME, desk.folder / "sealed")
     with pytest.raises(Corrupt, match=words):
         await verify(relay, desk, chained(lines))
     assert relay.vouched == []
@@ -330,9 +366,9 @@ async def test_a_forged_verdict_is_found_and_not_vouched_for(
 async def test_a_verdict_that_was_confirmed_must_stand_in_the_log(
     relay: Any, desk: JournalFile, *, already: bool
 ) -> None:
-    await pull(relay, desk, desk.folder / "sealed")
+    await pull(relay, desk, ME, desk.folder / "sealed")
     relay.verdict = {"already": already}
-    await decide(relay, desk, ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+    await hand_over(relay, desk, release(desk))
     for lines in ([], [ARRIVED], [signed(COLLEAGUE, verdict=Verdict.RETURN)]):
         with pytest.raises(Corrupt, match="lacks the verdict"):
             await verify(relay, desk, chained(lines))
@@ -343,8 +379,8 @@ async def test_a_verdict_that_was_confirmed_must_stand_in_the_log(
 async def test_what_is_gone_from_the_log_must_be_vouched_for_by_somebody_known(
     relay: Any, desk: JournalFile
 ) -> None:
-    await pull(relay, desk, desk.folder / "sealed")
-    await decide(relay, desk, ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    await hand_over(relay, desk, release(desk))
     later = chained([ARRIVED | {"id": TWO, "envelope": digest(b"second")}], Head(seq=50))
     for log, words in (
         (later, "nobody vouches"),
@@ -396,6 +432,15 @@ async def test_a_log_of_another_form_is_refused(relay: Any, desk: JournalFile, b
         {"log_seq": None},
         {"campaign": None},
         {"more": 1},
+        {"take_down": "x"},
+        {"take_down": ["x"]},
+        {"gone": {ONE: 1}},
+        {"gone": [7]},
+        {"pulls": -1},
+        {"pulls": True},
+        {"manifests": {"x": 1}},
+        {"manifests": {ME.signer().encoded: "1"}},
+        {"verdicts": {"sent": {}, "confirmed": {}, "awaited": {}, "signed": {ONE: "release"}}},
     ],
 )
 def test_a_journal_of_another_form_is_not_guessed_at(
@@ -407,3 +452,17 @@ def test_a_journal_of_another_form_is_not_guessed_at(
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(Corrupt, match="desk-journal"):
         desk.read()
+
+
+def test_a_journal_of_before_is_read(desk: JournalFile) -> None:
+    """One that was written before there were manifests, and decisions on a stick."""
+    with desk.update() as journal:
+        journal.envelopes[ONE] = digest(b"first")
+    path = desk.folder / "desk-journal.json"
+    fields = json.loads(path.read_text())
+    for name in ("take_down", "gone", "pulls", "manifests"):
+        del fields[name]
+    del fields["verdicts"]["signed"]
+    path.write_text(json.dumps(fields))
+    assert desk.read().envelopes == {ONE: digest(b"first")}
+    assert (desk.read().gone, desk.read().pulls, desk.read().verdicts.signed) == ([], 0, {})

@@ -1,0 +1,199 @@
+"""`relay desk release`, `return`, `send`: verdicts, sent at once or carried on a stick."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from relay.cli.keyring import Keyring, connected
+from relay.cli.printing import printable, result, result_json, say, say_take_down
+from relay.config import DeskConfig
+from relay.desk.client import DeskClient
+from relay.desk.decide import Decided, hand_over, make_decision, sign
+from relay.desk.journal import Journal, JournalFile
+from relay.desk.verdict_file import VerdictFile, add_verdicts, read_verdicts
+from relay.errors import Corrupt, DeskRefused, NothingThere, RelayError, RelayUnreachable
+from relay.queue.states import Reason, Verdict
+from relay.queue.verdicts import Decision, SignedVerdict
+from relay.seal.signing import SigningIdentity
+
+PARTLY = 3
+
+
+def add_commands(actions: Any) -> None:
+    """Add `release`, `return` and `send`."""
+    releaser = actions.add_parser("release", help="decide that photos may be posted")
+    returner = actions.add_parser("return", help="decide against photos; the relay destroys them")
+    for parser, verdict in ((releaser, Verdict.RELEASE), (returner, Verdict.RETURN)):
+        parser.add_argument("ids", nargs="+", metavar="ID")
+        words = "without a network: sign, and add it to this file"
+        parser.add_argument("--to", type=Path, metavar="FILE", help=words)
+        parser.add_argument("--dry-run", action="store_true", help="sign and send nothing")
+        parser.add_argument("--json", action="store_true")
+        parser.set_defaults(run=_decide, verdict=verdict, reason=None)
+    returner.add_argument("--reason", required=True, choices=[str(reason) for reason in Reason])
+
+    sender = actions.add_parser("send", help="send verdicts that came on a stick")
+    sender.add_argument("file", type=Path, metavar="FILE", help="from: release or return --to FILE")
+    sender.add_argument("--dry-run", action="store_true", help="check the file and send nothing")
+    sender.add_argument("--json", action="store_true")
+    sender.set_defaults(run=_send)
+
+
+@dataclass
+class _Report:
+    """What became of each verdict."""
+
+    arguments: argparse.Namespace
+    decided: list[dict[str, Any]] = field(default_factory=list)
+    failed: dict[str, RelayError] = field(default_factory=dict)
+
+    def succeed(self, submission_id: str, verdict: Verdict, how: str, *, already: bool) -> None:
+        """Say it; how: such as "already", or nothing."""
+        self.decided.append({"id": submission_id, "verdict": verdict, "already": already})
+        if not self.arguments.json:
+            state = "released" if verdict is Verdict.RELEASE else "returned"
+            result(f"{submission_id}: {f'{how} {state}'.strip()}")
+
+    def fail(self, submission_id: str, error: RelayError) -> None:
+        """Say why."""
+        self.failed[submission_id] = error
+        say(f"{printable(submission_id)}: {printable(error.message)}")
+
+    def end(self, **about: object) -> int:
+        """Print the report for programs and return the exit code."""
+        if self.arguments.json:
+            failed = {name: type(error).__name__ for name, error in self.failed.items()}
+            about |= {"dry_run": self.arguments.dry_run}
+            result_json(about | {"decided": self.decided, "failed": failed})
+        if not self.failed:
+            return 0
+        return PARTLY if self.decided else next(iter(self.failed.values())).exit_code
+
+
+def _decide(arguments: argparse.Namespace) -> int:
+    config = DeskConfig.load(arguments.config)
+    keyring = Keyring(config)
+    report = _Report(arguments)
+    about = {"verdict": arguments.verdict}
+    if arguments.to is not None:
+        journal_file = JournalFile(config.folder)
+        decisions = _decisions(arguments, journal_file.read(), report)
+        if not arguments.dry_run:
+            _add(arguments, journal_file, keyring.signing_identity(), decisions, report)
+        return report.end(**about, file=str(arguments.to))
+
+    async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
+        decisions = _decisions(arguments, journal_file.read(), report)
+        for decision in [] if arguments.dry_run else decisions:
+            try:
+                decided = await hand_over(client, journal_file, sign(identity, decision))
+            except RelayError as error:
+                report.fail(decision.id.hex(), error)
+            else:
+                _say_decided(report, decision.verdict, decided)
+        return report.end(**about)
+
+    return connected(config, keyring, work)
+
+
+def _decisions(arguments: argparse.Namespace, journal: Journal, report: _Report) -> list[Decision]:
+    """Return what may be decided here; in a dry run that is all."""
+    reason = Reason(arguments.reason) if arguments.reason else None
+    say_take_down(journal.take_down)
+    decisions = []
+    for submission_id in arguments.ids:
+        try:
+            decision = make_decision(journal, submission_id, arguments.verdict, reason)
+        except RelayError as error:
+            report.fail(submission_id, error)
+            continue
+        decisions.append(decision)
+        if arguments.dry_run:
+            report.succeed(submission_id, decision.verdict, "would be", already=False)
+    return decisions
+
+
+def _add(
+    arguments: argparse.Namespace,
+    journal_file: JournalFile,
+    identity: SigningIdentity,
+    decisions: Sequence[Decision],
+    report: _Report,
+) -> None:
+    added = add_verdicts(arguments.to, journal_file, identity, decisions)
+    for submission_id, error in added.refused.items():
+        report.fail(submission_id, error)
+    for submission_id in added.added:
+        report.succeed(submission_id, arguments.verdict, "to be", already=False)
+    for submission_id in added.already:
+        report.succeed(submission_id, arguments.verdict, "already to be", already=True)
+    say(f"{added.count} in {arguments.to}. Nothing is sent yet: carry it to the online laptop.")
+
+
+def _say_decided(report: _Report, verdict: Verdict, decided: Decided) -> None:
+    how = "already" if decided.already else ""
+    report.succeed(decided.id, verdict, how, already=decided.already)
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    config = DeskConfig.load(arguments.config)
+    keyring = Keyring(config)
+    journal = JournalFile(config.folder).read()
+    file = read_verdicts(arguments.file, keyring.knows)
+    if journal.campaign not in ("", file.campaign):
+        raise Corrupt(f"{arguments.file}: of another campaign.")
+    if not file.verdicts:
+        raise NothingThere(f"{arguments.file}: no verdict in it.")
+    report = _Report(arguments)
+    say_take_down(journal.take_down)
+    sound = _find_sound(file, journal, report)
+    if arguments.dry_run:
+        for verdict in sound:
+            decision = verdict.decision
+            report.succeed(decision.id.hex(), decision.verdict, "would be", already=False)
+        return report.end(signer=file.signer)
+
+    async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
+        await _hand_over_all(client, journal_file, sound, report)
+        if not report.failed:
+            say(f"All {len(sound)} are with the relay. Delete {arguments.file}.")
+        return report.end(signer=file.signer)
+
+    return connected(config, keyring, work)
+
+
+def _find_sound(file: VerdictFile, journal: Journal, report: _Report) -> list[SignedVerdict]:
+    """Return the verdicts about envelopes that this desk knows no other bytes of."""
+    sound = []
+    for submission_id, verdict in file.verdicts.items():
+        digest = verdict.decision.envelope_sha256.hex()
+        if journal.envelopes.get(submission_id, digest) == digest:
+            sound.append(verdict)
+        else:
+            report.fail(submission_id, Corrupt("About another envelope than this desk has pulled."))
+    return sound
+
+
+async def _hand_over_all(
+    client: DeskClient,
+    journal_file: JournalFile,
+    verdicts: Sequence[SignedVerdict],
+    report: _Report,
+) -> None:
+    """Send one after the other; where the relay can't be spoken to, the rest would fail too."""
+    silent: RelayError | None = None
+    for verdict in verdicts:
+        decision = verdict.decision
+        try:
+            if silent is not None:
+                raise silent
+            decided = await hand_over(client, journal_file, verdict)
+        except (RelayUnreachable, DeskRefused) as error:
+            silent = error
+            report.fail(decision.id.hex(), error)
+        except RelayError as error:
+            report.fail(decision.id.hex(), error)
+        else:
+            _say_decided(report, decision.verdict, decided)
