@@ -4,8 +4,10 @@ import ast
 import dataclasses
 import os
 import re
+import shlex
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +15,12 @@ from relay import cli, errors
 from relay.config import ServerConfig
 from relay.scrub import confine
 from tests import photos
-from tests.conftest import RELAY, ROOT, SHARED, Service
+from tests.conftest import RELAY, ROOT, SHARED, Service, Starter, at_terminal
 from tests.promises import read_promises
 
 README = (ROOT / "README.md").read_text()
 SECURITY = (ROOT / "SECURITY.md").read_text()
+STAFF = (ROOT / "docs/staff.md").read_text()
 PLACEHOLDERS = (
     (r"(?<=same: 2 )[0-9a-f]{16}", "[0-9a-f]{16}"),
     (r"[0-9a-f]{32}", "[0-9a-f]{32}"),
@@ -56,6 +59,67 @@ def test_the_readmes_transcript_works(service: Service) -> None:
     for shown, meant in PLACEHOLDERS:
         pattern = re.sub(shown, meant, pattern)
     assert re.fullmatch(pattern, done.stdout), done.stdout
+
+
+def test_the_story_of_the_old_laptop_works(
+    start_service: Starter, campaign: Path, tmp_path: Path
+) -> None:
+    """Typed line by line on two laptops; stick and port aside, numbers and days may differ."""
+    section = STAFF.split("## The old laptop")[1].split("\n## ")[0]
+    settings = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+    (making, *later) = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
+    stick = tmp_path / "stick"
+    laptops = {name: tmp_path / name for name in ("old", "online")}
+    keys = {}
+    for line in making.splitlines():
+        name, _, command = line.partition("$ ")
+        laptops[name].mkdir()
+        keys[name] = typed(command, laptops[name]).splitlines()[-2:]
+    for name, other in (("old", "online"), ("online", "old")):
+        (laptops[name] / "colleagues.txt").write_text(keys[other][1] + "\n")
+        (laptops[name] / "desk.toml").write_text(settings[0])
+    for file, key in (
+        ("recipients.txt", keys["old"][0]),
+        ("staff.txt", keys["old"][1]),
+        ("staff.txt", keys["online"][1]),
+    ):
+        with (campaign / file).open("a") as listed:
+            listed.write(f"{key}\n")
+    service = start_service()
+    assert "Three people have sent a photo." in section
+    for number in range(3):
+        service.send(photos.dirty_jpeg(photos.picture(seed=number)))
+    with (laptops["online"] / "desk.toml").open("a") as desk:
+        desk.write(settings[1].replace(":8081", f":{service.port}"))
+    told = [*dict.fromkeys(re.findall(r"[0-9a-f]{32}", section))]
+    ids: list[str] = []
+    for block in later:
+        for command, expected in re.findall(r"(\w+\$ .*\n)((?:(?!\w+\$ ).*\n)*)", block):
+            name, _, words = command.strip().partition("$ ")
+            for shown, real in zip(told, ids, strict=False):
+                words = words.replace(shown, real)
+            said = typed(words.replace("/media/stick", str(stick)), laptops[name])
+            ids = ids or re.findall(r"[0-9a-f]{32}", said)
+            for shown, real in zip(told, ids, strict=True):
+                said = said.replace(real, shown)
+            said = said.replace(str(stick), "/media/stick").replace(RELAY, "relay")
+            said = re.sub(r"relaysigner1\w+", "relaysigner1…", said)
+            said = re.sub(r"\d{4}-\d\d-\d\d", "2026-03-19", said)
+            said = re.sub(r"(?<=same: 6 )[0-9a-f]{16}", "3f1a9c5e7d2b4860", said)
+            assert said == expected, command
+    assert len(list((laptops["old"] / "opened").glob("*/photo.jpg"))) == 3
+    assert not (laptops["online"] / "opened").exists()
+
+
+def typed(command: str, folder: Path) -> str:
+    """Type a command at a terminal, and her passphrase where it is asked for."""
+    program, *arguments = shlex.split(command)
+    assert program == "relay"
+    asked = [("passphrase: ", "four words of hers")]
+    asked += [("again: ", "four words of hers")] if "generate" in arguments else []
+    done = at_terminal([RELAY, *arguments], asked, cwd=folder)
+    assert done.code == 0, done.out
+    return done.out.replace("\r\n", "\n").lstrip("\n")
 
 
 def test_the_readme_lists_every_command_with_its_own_words() -> None:
