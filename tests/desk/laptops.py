@@ -45,9 +45,11 @@ class Laptop:
         return relay("desk", "--config", self.config, *arguments, cwd=self.folder)
 
     def desk_killed_at(self, write: int, *arguments: str | Path) -> int:
-        """Run a command that is killed (-9) at its `write`th step onto the disk."""
-        steps = "fsync,/^rename"
-        inject = ["-e", f"trace={steps}", "-e", f"inject={steps}:signal=KILL:when={write}"]
+        """Run a command that is killed (-9) where it syncs for the `write`th time.
+
+        Each file is synced twice: before it is put into its place, and after.
+        """
+        inject = ["-e", "trace=fsync", "-e", f"inject=fsync:signal=KILL:when={write}"]
         command = ["strace", "-qq", "-o", os.devnull, *inject, RELAY, "desk", "--config"]
         done = subprocess.run(
             [*command, self.config, *arguments], cwd=self.folder, capture_output=True, check=False

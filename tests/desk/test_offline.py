@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -172,7 +173,7 @@ def test_a_pull_killed_at_any_write_never_signs_for_what_is_not_there(
         assert (stick / f"{taken}.age").exists() != is_second
         write += STEP
     assert code == 0
-    assert write > 20
+    assert write > 18, "nine files, twice each"
 
 
 # -- what is opened from a stick -------------------------------------------------------------------
@@ -485,7 +486,8 @@ def test_without_a_manifest_it_opens_with_a_warning_and_nobody_may_decide(brough
     assert opened.code == 0
     assert "3 not pulled by this desk: nothing shows where they come from" in opened.err
     assert brought.old.desk("release", brought.ids[0], "--to", "verdicts").code == 10
-    assert brought.online.desk("open", brought.stick, "--to", "x").code == 12, "not hers to open"
+    puller = brought.online.desk("open", brought.stick, "--to", "opened")
+    assert (puller.code, puller.err) == (0, ""), "who pulled it herself knows it without"
 
 
 def test_what_is_to_be_taken_down_is_said_first(brought: Round) -> None:
@@ -626,7 +628,7 @@ def test_a_decision_killed_at_any_write_is_repeated_by_calling_it_again(
         assert sent.out.splitlines() == [f"{one}: would be released" for one in looked_at.ids]
         write += 1
     assert code == 0
-    assert write > 6
+    assert write > 4, "two files, twice each"
 
 
 def test_a_desk_without_a_relay_says_so(looked_at: Round) -> None:
@@ -652,8 +654,7 @@ def test_the_old_laptop_asks_for_no_network(brought: Round) -> None:
         )
         assert done.returncode == 0
         assert "exited with 0" in trace.read_text()
-        assert "AF_INET" not in trace.read_text()
-        assert "connect(" not in trace.read_text()
+        assert {*re.findall(r"AF_\w+", trace.read_text())} <= {"AF_UNIX"}
 
 
 # -- sent ------------------------------------------------------------------------------------------
