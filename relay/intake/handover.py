@@ -1,8 +1,9 @@
 """The desk's side of the relay: who asks, what they are handed, what they decide."""
 
+import datetime as dt
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from nacl.encoding import RawEncoder
@@ -90,6 +91,7 @@ class Handover:
     queue: SealedQueue
     nonces: NonceBook
     same_day_pull: bool
+    today: Callable[[], dt.date] = utc_today
 
     def authenticate(self, request: SignedRequest, *, role: Role | None) -> str:
         """Return the colleague who signed the request and has that role; None: any colleague.
@@ -118,13 +120,13 @@ class Handover:
     async def lease(self, colleague: str) -> Handout:
         """Lease what waits to `colleague`; days past, unless configured otherwise."""
         return await self.queue.lease(
-            colleague, today=utc_today(), include_today=self.same_day_pull
+            colleague, today=self.today(), include_today=self.same_day_pull
         )
 
     async def foresee(self, colleague: str) -> Handout:
         """Return what `lease` would, and lease nothing."""
         return await self.queue.foresee(
-            colleague, today=utc_today(), include_today=self.same_day_pull
+            colleague, today=self.today(), include_today=self.same_day_pull
         )
 
     async def envelope(self, colleague: str, submission_id: bytes) -> bytes:
@@ -155,7 +157,7 @@ class Handover:
         )
         receipt = self.keys.receipt_for(_ADDED, digest_content([untrusted_file]), 0)
         hashed = self.keys.hash_receipt(receipt)
-        if not await self.queue.enqueue(untrusted_file, hashed, today=utc_today()):
+        if not await self.queue.enqueue(untrusted_file, hashed, today=self.today()):
             raise Corrupt("This envelope was here before, and is gone.")
 
     async def decide(
@@ -177,7 +179,7 @@ class Handover:
         if decision.campaign != self.campaign:
             raise Corrupt("A verdict for another campaign.")
         verdict = SignedVerdict(decision=decision, signer=signer.encoded, signature=signature)
-        return await self.queue.decide(verdict, bearer=colleague, today=utc_today())
+        return await self.queue.decide(verdict, bearer=colleague, today=self.today())
 
     def _decider(self, untrusted_signer: str) -> Signer:
         """Return the colleague whose verdicts count: the one place that says who may decide."""
