@@ -526,3 +526,20 @@ async def test_the_log_is_truncated_only_behind_a_checkpoint(queue: SealedQueue)
     base = (await queue.read_log(after=0, limit=10)).base
     verify_chain(kept, base)
     assert kept[-1].seq == 7
+
+
+async def test_a_checkpoint_that_comes_after_its_entry_was_dropped_is_no_alarm(
+    queue: SealedQueue,
+) -> None:
+    """A colleague vouched for the same entry, and the day turned while this desk was checking."""
+    await queue.enqueue(b"x", receipt(1), today=DAY)
+    await turn(queue, DAY + ONE)
+    entries = (await queue.read_log(after=0, limit=10)).entries
+    head = verify_chain(entries, Head())[-1]
+    await queue.keep_checkpoint(Checkpoint(head=head, signer=ALICE, signature=""))
+    await turn(queue, DAY + 40 * ONE)
+    await queue.keep_checkpoint(Checkpoint(head=head, signer=BERTA, signature=""))
+    page = await queue.read_log(after=0, limit=10)
+    assert page.base == head
+    assert page.checkpoint is not None
+    assert page.checkpoint.signer == ALICE
