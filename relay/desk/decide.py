@@ -77,7 +77,9 @@ async def hand_over(
     decision = verdict.decision
     submission_id = decision.id.hex()
     with journal_file.update() as journal:
-        journal.verdicts.sent[submission_id] = str(decision.verdict)
+        sent = journal.verdicts.sent
+        if decision.verdict is Verdict.RELEASE or submission_id not in sent:  # see _unsend
+            sent[submission_id] = str(decision.verdict)
     fields = {
         "statement": decision.statement(),
         "signer": verdict.signer,
@@ -89,7 +91,7 @@ async def hand_over(
         raise
     except RelayError:
         with journal_file.update() as journal:
-            journal.verdicts.sent.pop(submission_id, None)
+            _unsend(journal.verdicts.sent, submission_id, decision.verdict)
         raise
     if not isinstance(answer, dict) or not isinstance(answer.get("already"), bool):
         raise RelayUnreachable("The relay's answer can't be read. Verify the log.")
@@ -101,3 +103,9 @@ async def hand_over(
             verdicts.awaited[submission_id] = str(decision.verdict)
         verdicts.confirmed[submission_id] = str(decision.verdict)
     return Decided(id=submission_id, already=answer["already"])
+
+
+def _unsend(sent: dict[str, str], submission_id: str, refused: Verdict) -> None:
+    """Forget that a verdict was sent. A refused return says nothing of a release sent before."""
+    if sent.get(submission_id) == refused:
+        del sent[submission_id]

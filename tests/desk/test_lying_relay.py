@@ -257,6 +257,24 @@ async def test_a_verdict_is_remembered_before_it_is_sent(relay: Any, desk: Journ
     assert desk.read().verdicts.awaited == {ONE: "release"}
 
 
+async def test_a_refusal_does_not_forget_what_was_sent_before_the_other_way(
+    relay: Any, desk: JournalFile
+) -> None:
+    """The release was carried out and its answer lost: its post may have to be taken down."""
+    await pull(relay, desk, desk.folder / "sealed")
+    relay.verdict = RelayUnreachable()
+    with pytest.raises(RelayUnreachable):
+        await decide(relay, desk, ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+    relay.verdict = NothingThere("It was released before.")
+    for _ in range(2):
+        decision = make_decision(desk.read(), ONE, Verdict.RETURN, Reason.OTHER)
+        with pytest.raises(NothingThere):
+            await decide(relay, desk, ME, decision)
+        assert desk.read().verdicts.sent == {ONE: "release"}
+    relay.handout |= {"take_down": [ONE], "leases": []}
+    assert (await pull(relay, desk, desk.folder / "sealed")).take_down == [ONE]
+
+
 # -- the log --------------------------------------------------------------------------------------
 
 
