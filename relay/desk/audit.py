@@ -117,6 +117,7 @@ def remember(journal: Journal, checked: Audit) -> None:
     journal.pin_campaign(checked.campaign)
     for submission_id in checked.settled:
         journal.verdicts.awaited.pop(submission_id, None)
+        journal.verdicts.after.pop(submission_id, None)
     journal.log_seq, journal.log_hash = checked.head.seq, checked.head.hash.hex()
 
 
@@ -177,7 +178,7 @@ def _check_awaited(log: Log, journal: Journal) -> None:
     shown = {entry.submission_id.hex(): entry for entry in verdicts}
     for submission_id, verdict in journal.verdicts.awaited.items():
         entry = shown.get(submission_id)
-        if entry is None and log.base.seq > journal.log_seq:
+        if entry is None and log.base.seq > journal.verdicts.after.get(submission_id, 0):
             continue  # older than the log that is kept; a colleague has vouched for it
         if entry is None or entry.action != _STATES[Verdict(verdict)]:
             raise Corrupt(f"The relay's log lacks the verdict about {submission_id}.")

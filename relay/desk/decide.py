@@ -77,7 +77,7 @@ async def hand_over(
     decision = verdict.decision
     submission_id = decision.id.hex()
     with journal_file.update() as journal:
-        sent = journal.verdicts.sent
+        seen, sent = journal.log_seq, journal.verdicts.sent
         if decision.verdict is Verdict.RELEASE or submission_id not in sent:  # see _unsend
             sent[submission_id] = str(decision.verdict)
     fields = {
@@ -101,6 +101,7 @@ async def hand_over(
         is_news = verdicts.confirmed.get(submission_id) != decision.verdict
         if is_news or not answer["already"]:
             verdicts.awaited[submission_id] = str(decision.verdict)
+            verdicts.after[submission_id] = 0 if answer["already"] else seen
         verdicts.confirmed[submission_id] = str(decision.verdict)
     return Decided(id=submission_id, already=answer["already"])
 

@@ -32,12 +32,14 @@ class Verdicts:
     """By id: sent without an answer; confirmed by the relay; of those, not yet seen in its log.
 
     signed: the statements that were signed for a file, without a network.
+    after: id to the number of the entry behind which an awaited verdict stands; 0: anywhere.
     """
 
     sent: dict[str, str] = field(default_factory=dict)
     confirmed: dict[str, str] = field(default_factory=dict)
     awaited: dict[str, str] = field(default_factory=dict)
     signed: dict[str, str] = field(default_factory=dict)
+    after: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -161,7 +163,7 @@ def _parse(fields: dict[str, Any]) -> Journal:
     """Return the journal in `fields`; a ValueError or TypeError where something is amiss."""
     verdicts = Verdicts(**fields["verdicts"])
     by_id = [fields[name] for name in ("envelopes", "sealed", "opened")]
-    for memory in (*by_id, verdicts.sent, verdicts.confirmed, verdicts.awaited):
+    for memory in (*by_id, *vars(verdicts).values()):
         if not all(map(ID.fullmatch, memory)):
             raise ValueError("not an id")
     digests = [*fields["envelopes"].values(), fields["log_hash"]]
@@ -170,6 +172,8 @@ def _parse(fields: dict[str, Any]) -> Journal:
         raise ValueError("not a digest")
     for path in (path for paths in fields["sealed"].values() for path in paths):
         Path(path)
+    if not all(isinstance(seq, int) for seq in verdicts.after.values()):
+        raise TypeError
     fields["campaign"].encode()
     numbers = {name: int(fields.get(name, 0)) for name in ("log_seq", "list_number")}
     journal = Journal(**fields | {"verdicts": verdicts} | numbers)

@@ -264,12 +264,14 @@ async def test_a_refusal_does_not_forget_what_was_sent_before_the_other_way(
     await pull(relay, desk, desk.folder / "sealed")
     relay.verdict = RelayUnreachable()
     with pytest.raises(RelayUnreachable):
-        await decide(relay, desk, ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+        await hand_over(
+            relay, desk, sign(ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
+        )
     relay.verdict = NothingThere("It was released before.")
     for _ in range(2):
         decision = make_decision(desk.read(), ONE, Verdict.RETURN, Reason.OTHER)
         with pytest.raises(NothingThere):
-            await decide(relay, desk, ME, decision)
+            await hand_over(relay, desk, sign(ME, decision))
         assert desk.read().verdicts.sent == {ONE: "release"}
     relay.handout |= {"take_down": [ONE], "leases": []}
     assert (await pull(relay, desk, desk.folder / "sealed")).take_down == [ONE]
@@ -413,6 +415,24 @@ async def test_what_is_gone_from_the_log_must_be_vouched_for_by_somebody_known(
     assert desk.read().log_seq == 51
 
 
+async def test_a_verdict_that_stood_before_may_be_older_than_what_is_kept(
+    relay: Any, desk: JournalFile
+) -> None:
+    """A colleague released it, this desk saw that, the entry went, and only the row was left."""
+    await pull(relay, desk, desk.folder / "sealed")
+    whole = chained([signed(COLLEAGUE), ARRIVED, ARRIVED])
+    await verify(relay, desk, whole)
+    first, *rest = whole["entries"]
+    kept = whole | {"base": {"seq": 1, "hash": first["hash"]}, "entries": rest}
+    relay.verdict = {"already": True}
+    await hand_over(relay, desk, sign(ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None)))
+    await verify(relay, desk, kept)
+    relay.verdict = {"already": False}
+    await decide(relay, desk, ME, make_decision(desk.read(), TWO, Verdict.RELEASE, None))
+    with pytest.raises(Corrupt, match="lacks the verdict"):
+        await verify(relay, desk, kept)  # it is newer than anything that this desk has seen
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -446,6 +466,7 @@ async def test_a_log_of_another_form_is_refused(relay: Any, desk: JournalFile, b
         {"sealed": {ONE: [7]}},
         {"verdicts": None},
         {"verdicts": {"sent": {}, "confirmed": {}, "awaited": None}},
+        {"verdicts": {"after": {ONE: "1"}}},
         {"log_hash": "zz"},
         {"log_seq": None},
         {"campaign": None},
