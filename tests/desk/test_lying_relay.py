@@ -428,7 +428,7 @@ async def test_a_verdict_that_stood_before_may_be_older_than_what_is_kept(
     await hand_over(relay, desk, sign(ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None)))
     await verify(relay, desk, kept)
     relay.verdict = {"already": False}
-    await decide(relay, desk, ME, make_decision(desk.read(), TWO, Verdict.RELEASE, None))
+    await hand_over(relay, desk, sign(ME, make_decision(desk.read(), TWO, Verdict.RELEASE, None)))
     with pytest.raises(Corrupt, match="lacks the verdict"):
         await verify(relay, desk, kept)  # it is newer than anything that this desk has seen
 

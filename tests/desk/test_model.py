@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from relay.desk.audit import audit, remember
-from relay.desk.decide import decide, make_decision
+from relay.desk.decide import hand_over, make_decision, sign
 from relay.desk.journal import JournalFile
 from relay.desk.pull import pull
 from relay.errors import (
@@ -37,10 +37,13 @@ from relay.errors import (
     QueueFull,
     RelayUnreachable,
 )
+from relay.intake.door import Door
 from relay.intake.handover import Handover, NonceBook
 from relay.intake.runtime import Runtime
 from relay.queue.states import GONE, State, Verdict
 from relay.queue.store import SealedQueue, Standing
+from relay.receipt import ServiceKeys
+from relay.seal.lists import Colleague, Role
 from relay.seal.signing import SigningIdentity
 from relay.web.app import create_desk_app
 from tests.conftest import FULL, tenth
@@ -60,6 +63,10 @@ STEPS = 10_000
 STEPS_EACH = 100  # long enough for a photo to come, go, and be forgotten
 DESKS = [SigningIdentity(bytes([number]) * 32) for number in (1, 2, 3)]
 KNOWN = {identity.signer().encoded for identity in DESKS}
+STAFF = {
+    identity.signer().encoded: Colleague(signer=identity.signer(), roles=frozenset(Role))
+    for identity in DESKS
+}
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,9 @@ class Relay:
             )
             handover = Handover(
                 campaign=CAMPAIGN,
-                staff={identity.signer().encoded: identity.signer() for identity in DESKS},
+                staff=STAFF,
+                door=Door(),
+                keys=ServiceKeys(token=bytes(32), receipt=bytes(32)),
                 queue=self.queue,
                 nonces=NonceBook(),
                 same_day_pull=False,
@@ -418,7 +427,7 @@ class Campaign(RuleBasedStateMachine):
 
     async def _pull(self, desk: Desk, client: WatchedClient, command: Pull) -> None:
         before = set(desk.copies())
-        pulled = await pull(client, desk.journal_file, desk.folder / command.to)
+        pulled = await pull(client, desk.journal_file, desk.identity, desk.folder / command.to)
         for error in pulled.failed.values():
             raise error
         leases = {lease["id"] for lease in client.handout["leases"]}
@@ -444,7 +453,7 @@ class Campaign(RuleBasedStateMachine):
             with pytest.raises(NothingThere):
                 make_decision(journal, command.id, command.verdict, decision.reason)
         try:
-            decided = await decide(client, desk.journal_file, desk.identity, decision)
+            decided = await hand_over(client, desk.journal_file, sign(desk.identity, decision))
         except NothingThere:
             assert client.said == (404, None)
         except LockedByColleague:
