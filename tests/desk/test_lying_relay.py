@@ -261,7 +261,7 @@ async def test_a_refusal_does_not_forget_what_was_sent_before_the_other_way(
     relay: Any, desk: JournalFile
 ) -> None:
     """The release was carried out and its answer lost: its post may have to be taken down."""
-    await pull(relay, desk, desk.folder / "sealed")
+    await pull(relay, desk, ME, desk.folder / "sealed")
     relay.verdict = RelayUnreachable()
     with pytest.raises(RelayUnreachable):
         await hand_over(
@@ -274,7 +274,7 @@ async def test_a_refusal_does_not_forget_what_was_sent_before_the_other_way(
             await hand_over(relay, desk, sign(ME, decision))
         assert desk.read().verdicts.sent == {ONE: "release"}
     relay.handout |= {"take_down": [ONE], "leases": []}
-    assert (await pull(relay, desk, desk.folder / "sealed")).take_down == [ONE]
+    assert (await pull(relay, desk, ME, desk.folder / "sealed")).take_down == [ONE]
 
 
 # -- the log --------------------------------------------------------------------------------------
@@ -419,7 +419,7 @@ async def test_a_verdict_that_stood_before_may_be_older_than_what_is_kept(
     relay: Any, desk: JournalFile
 ) -> None:
     """A colleague released it, this desk saw that, the entry went, and only the row was left."""
-    await pull(relay, desk, desk.folder / "sealed")
+    await pull(relay, desk, ME, desk.folder / "sealed")
     whole = chained([signed(COLLEAGUE), ARRIVED, ARRIVED])
     await verify(relay, desk, whole)
     first, *rest = whole["entries"]
