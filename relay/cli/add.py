@@ -58,7 +58,7 @@ def _report(outcomes: list[Added], arguments: argparse.Namespace, *, is_vouched_
         result_json({"dry_run": arguments.dry_run, "added": [_json(one) for one in outcomes]})
     else:
         _print(outcomes, arguments)
-        if not is_vouched_for:
+        if not is_vouched_for and any(one.error is None for one in outcomes):
             say("Nobody vouches for the keys it is sealed to: set campaign_signer in desk.toml.")
     errors = [one.error for one in outcomes if one.error is not None]
     if not errors:
