@@ -343,6 +343,9 @@ def test_each_colleague_opens_what_was_sealed_after_she_came(
     service.send(dirty, message="for both")
     assert service.desk("pull", "--to", "hers", config=berta).code == 0
     assert service.desk("open", "hers", "--to", "opened-by-her", config=berta).code == 0
+    assert service.desk("open", "hers", "--to", "opened-by-me").code == 13, "who is Berta?"
+    with (service.folder / "desk.toml").open("a") as desk:
+        desk.write('staff = "staff.txt"\n')
     assert service.desk("open", "hers", "--to", "opened-by-me").code == 0
 
 

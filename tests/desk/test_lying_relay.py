@@ -11,7 +11,7 @@ import pytest
 from relay.desk.audit import audit, remember
 from relay.desk.decide import hand_over, make_decision, sign
 from relay.desk.journal import JournalFile
-from relay.desk.manifest import read_manifest
+from relay.desk.manifest import NAME, read_manifest
 from relay.desk.pull import pull
 from relay.errors import Corrupt, NothingThere, RelayUnreachable
 from relay.queue.chain import Checkpoint, Head, LogEntry, next_hash
@@ -147,6 +147,20 @@ async def test_what_lies_there_is_signed_for_though_the_relay_falls_silent(
     signed = read_manifest(to, lambda _: True)
     assert signed is not None
     assert [listed.id for listed in signed.manifest.envelopes] == [TWO]
+
+
+async def test_where_no_manifest_can_be_written_none_is_left_that_is_wrong(
+    relay: Any, desk: JournalFile
+) -> None:
+    to = desk.folder / "sealed"
+    await pull(relay, desk, ME, to)
+    (to / f".{NAME}.part").mkdir()  # in the way
+    relay.handout |= {"gone": [ONE], "leases": [lease(TWO, digest(b"second"))]}
+    pulled = await pull(relay, desk, ME, to)
+    assert pulled.destroyed == [ONE]
+    assert list(pulled.failed) == [NAME]
+    assert not (to / f"{ONE}.age").exists()
+    assert not (to / NAME).exists()
 
 
 async def test_what_was_taken_back_is_not_fetched_again(relay: Any, desk: JournalFile) -> None:

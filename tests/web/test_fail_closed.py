@@ -220,7 +220,7 @@ def test_a_recipient_who_joins_can_open_what_comes_next(
         sealed = tmp_path / str(time.monotonic_ns())
         assert service.send(dirty, message=sealed.name).status == 200
         assert service.desk("pull", "--to", sealed).code == 0
-        for path in sealed.iterdir():
+        for path in sealed.glob("*.age"):
             with suppress(WrongIdentity):
                 return bool(open_envelope(path.read_bytes(), [hers]))
         return False
