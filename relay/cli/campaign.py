@@ -12,6 +12,7 @@ from relay.errors import ConfigInvalid
 from relay.receipt import ServiceKeys
 from relay.scrub.wire import Layer
 from relay.seal.files import KeptIdentity, write_secret
+from relay.seal.lists import Role
 from relay.seal.signing import Signer
 
 CONFIG_NAME = "relay.toml"
@@ -72,7 +73,7 @@ def make_campaign(folder: Path, *, campaign: str, listen: str, is_demo: bool) ->
             config += _DEMO.format(accepted=json.dumps([*_WALLS, memory.NAME]))
             kept, signer = _make_demo_desk(draft, listen)
             recipients += f"{kept}\n"
-            staff += f"{signer.encoded}\n"
+            staff += f"{signer.encoded} {' '.join(Role)}\n"
         for name, text in (
             ("recipients.txt", recipients),
             ("staff.txt", staff),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from relay.cli import add, verdicts
+from relay.cli import add, free, verdicts
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import printable, result, result_json, say, say_take_down
 from relay.config import DeskConfig
@@ -47,6 +47,8 @@ def add_commands(commands: Any) -> None:
     verdicts.add_commands(actions)
 
     add.add_command(actions)
+
+    free.add_command(actions)
 
     logger = actions.add_parser("log", help="show the relay's log")
     logger.add_argument("--verify", action="store_true", help="check it since you last looked")

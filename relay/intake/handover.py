@@ -129,6 +129,10 @@ class Handover:
             colleague, today=self.today(), include_today=self.same_day_pull
         )
 
+    async def free(self, colleague: str, untrusted_holder: str) -> tuple[bytes, ...]:
+        """End the leases of a colleague whose laptop is lost; she may have left the staff file."""
+        return await self.queue.free(untrusted_holder, by=colleague, today=self.today())
+
     async def envelope(self, colleague: str, submission_id: bytes) -> bytes:
         """Return an envelope that `colleague` has leased."""
         return await self.queue.envelope(submission_id, colleague)

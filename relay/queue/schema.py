@@ -72,7 +72,7 @@ log = Table(
     # 1, 2, 3, … without a gap.
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("day", Date, nullable=False),
-    # arrived, leased, released, posted, returned, withdrawn, expired.
+    # arrived, leased, freed, released, posted, returned, withdrawn, expired.
     Column("action", String(9), nullable=False),
     Column("submission_id", LargeBinary(16), nullable=False),
     Column("envelope_sha256", LargeBinary(32), nullable=False),

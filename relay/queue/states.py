@@ -2,7 +2,7 @@
 
 sealed -> leased -> released -> posted
    |         |-> returned
-   |-> withdrawn, expired (from sealed and leased)
+   |-> withdrawn, expired (from sealed and leased); leased -> sealed: run out, or freed
 """
 
 import enum

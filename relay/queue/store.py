@@ -281,6 +281,16 @@ class SealedQueue:
         async with self._begin(is_read=True) as connection:
             return await _hand_out(connection, or_(waiting, _is_held_by(holder)))
 
+    async def free(self, holder: str, *, by: str, today: dt.date) -> tuple[bytes, ...]:
+        """End every lease of `holder` at once, and log that `by` did it. Returns the ids."""
+        hers = and_(submission.c.state == State.LEASED, submission.c.holder == holder)
+        async with self._begin() as connection:
+            rows = await _all(connection, hers)
+            for row in rows:
+                await _change(connection, row.id, {"state": State.SEALED})
+                await _append(connection, today, "freed", row, signer=by)
+        return tuple(row.id for row in rows)
+
     async def envelope(self, submission_id: bytes, holder: str) -> bytes:
         """Return the envelope that `holder` has leased.
 

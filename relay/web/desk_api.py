@@ -48,6 +48,7 @@ class DeskApi:
         return [
             web.post("/desk/v1/nonce", self._issue_nonce),
             web.post("/desk/v1/lease", self._signed(self._lease, Role.PULL)),
+            web.post("/desk/v1/free", self._signed(self._free, Role.ADMINISTER)),
             web.get("/desk/v1/waiting", self._signed(self._foresee, Role.PULL), allow_head=False),
             web.get(
                 "/desk/v1/envelope/{id}",
@@ -123,6 +124,12 @@ class DeskApi:
                 "take_down": [wanted.hex() for wanted in handout.take_down],
             }
         )
+
+    async def _free(self, colleague: str, request: web.Request, body: Any) -> web.Response:
+        if not isinstance(body, dict) or not isinstance(body.get("signer"), str):
+            raise DeskRefused
+        freed = await self._handover.free(colleague, body["signer"])
+        return _json({"freed": [submission_id.hex() for submission_id in freed]})
 
     async def _envelope(self, colleague: str, request: web.Request, body: Any) -> web.Response:
         try:

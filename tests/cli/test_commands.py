@@ -30,7 +30,7 @@ def test_every_command_explains_itself() -> None:
     for command in (
         [], ["init"], ["serve"], ["demo"], ["purge"], ["keys"], ["keys", "generate"],
         ["keys", "show"], ["desk"], ["desk", "pull"], ["desk", "open"], ["desk", "release"],
-        ["desk", "return"], ["desk", "send"], ["desk", "log"],
+        ["desk", "return"], ["desk", "send"], ["desk", "add"], ["desk", "free"], ["desk", "log"],
     ):  # fmt: skip
         shown = relay(*command, "--help")
         assert shown.code == 0

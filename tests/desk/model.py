@@ -156,6 +156,12 @@ class Model:
             kept.state, kept.changed_day, kept.reason = state, self.today, decision.reason
             kept.logged.append((str(state), signer, self.today))
 
+    def free(self, holder: str, by: str, freed: list[str]) -> None:
+        assert set(freed) == self.ids(State.LEASED, holder=holder)
+        for name in freed:
+            self.all[name].state = State.SEALED
+            self.all[name].logged.append(("freed", by, self.today))
+
     def turn(self) -> None:
         """Log what is past, expire, let leases lapse, forget."""
         oldest = self.today - dt.timedelta(days=RETAIN)

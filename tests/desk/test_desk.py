@@ -13,7 +13,8 @@ from relay.queue.states import Reason
 from relay.seal import age
 from relay.seal.envelope import pack, unpack
 from relay.seal.files import load_identities
-from relay.seal.lists import load_recipients
+from relay.seal.lists import load_recipients, load_staff
+from relay.seal.signing import SigningIdentity
 from tests import photos
 from tests.conftest import RELAY, Service, Starter, relay, wait_until
 from tests.judge import judge
@@ -42,7 +43,7 @@ def second_desk(service: Service, name: str) -> Path:
     assert made.code == 0, made.err
     for file, key in (
         ("recipients.txt", made.json["recipients"][0]),
-        ("staff.txt", made.json["signer"]),
+        ("staff.txt", f"{made.json['signer']} pull release administer"),
     ):  # type: ignore[index]
         with (service.folder / file).open("a") as keys:
             keys.write(f"{key}\n")
@@ -333,6 +334,31 @@ def test_a_colleague_can_not_decide_what_is_leased_to_another(
     assert locked.code == 11
     assert "colleague" in locked.err
     assert service.desk("release", ids[0]).code == 0
+
+
+def test_what_a_lost_laptop_had_leased_is_freed_for_the_others(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    service, ids = pulled
+    berta = second_desk(service, "berta")
+    lost, hers = load_staff(service.folder / "staff.txt")
+    assert service.desk("free", "relaysigner1x", config=berta).code == 2
+    assert service.desk("free", hers, config=berta).code == 10
+    dry = service.desk("free", lost, "--dry-run", config=berta)
+    assert (dry.code, dry.out) == (0, "")
+    assert service.desk("pull", "--to", "hers", config=berta).code == 10
+    freed = service.desk("free", lost, "--json", config=berta)
+    assert freed.json == {"freed": ids, "dry_run": False}
+    assert service.desk("pull", "--to", "hers", config=berta).code == 0
+    assert service.desk("release", ids[0]).code == 11
+    assert service.desk("release", ids[0], config=berta).code == 0
+
+
+def test_a_secret_key_in_place_of_a_signer_is_not_said_again(service: Service) -> None:
+    secret = SigningIdentity.generate().encode_secret()
+    refused = service.desk("free", secret)
+    assert refused.code == 2
+    assert secret not in refused.out + refused.err
 
 
 def test_each_colleague_opens_what_was_sealed_after_she_came(

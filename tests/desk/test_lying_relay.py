@@ -10,6 +10,7 @@ import pytest
 
 from relay.desk.audit import audit, remember
 from relay.desk.decide import hand_over, make_decision, sign
+from relay.desk.free import free
 from relay.desk.journal import JournalFile
 from relay.desk.manifest import NAME, read_manifest
 from relay.desk.pull import pull
@@ -50,11 +51,16 @@ class LyingRelay:
         }
         self.envelopes: dict[str, Any] = dict(SEALED)
         self.verdict: Any = {"already": False}
+        self.freed: Any = {"freed": []}
         self.log: dict[str, Any] = {}
         self.vouched: list[Any] = []
 
     async def ask(self, _: str, path: str, question: Any = None) -> Any:
-        answers = {"/desk/v1/lease": self.handout, "/desk/v1/verdict": self.verdict}
+        answers = {
+            "/desk/v1/lease": self.handout,
+            "/desk/v1/verdict": self.verdict,
+            "/desk/v1/free": self.freed,
+        }
         if path.startswith("/desk/v1/log"):
             after = int(path.partition("=")[2])
             page = [entry for entry in self.log["entries"] if entry["seq"] > after]
@@ -249,6 +255,15 @@ async def test_an_answer_of_another_form_is_refused_and_writes_nothing(
     with pytest.raises(Corrupt):
         await pull(relay, desk, ME, desk.folder / "sealed")
     assert not (desk.folder / "sealed").exists()
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"freed": 7}, {"freed": ["\x1b[31m"]}])
+async def test_an_answer_about_freed_leases_of_another_form_is_refused(
+    relay: Any, answer: Any
+) -> None:
+    relay.freed = answer
+    with pytest.raises(Corrupt):
+        await free(relay, COLLEAGUE.signer().encoded)
 
 
 # -- verdicts -------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 
 from relay.desk.audit import audit, remember
 from relay.desk.decide import hand_over, make_decision, sign
+from relay.desk.free import free
 from relay.desk.journal import JournalFile
 from relay.desk.pull import pull
 from relay.errors import (
@@ -81,11 +82,16 @@ class Decide:
 
 
 @dataclass(frozen=True)
+class Free:
+    holder: str
+
+
+@dataclass(frozen=True)
 class Audit:
     pass
 
 
-Command = Pull | Decide | Audit
+Command = Pull | Decide | Free | Audit
 
 
 @dataclass
@@ -183,15 +189,33 @@ _T = TypeVar("_T")
 numbers = st.integers(0, 7)
 desks = st.integers(0, len(DESKS) - 1)
 days = st.sampled_from([0, 0, 1, 1, 1, LEASE + 1, RETAIN + 1])
-tasks = st.sampled_from(["hers", "hers", "hers", "unsure", "unsure", "any", "pull", "audit"])
-wishes = st.builds(Wanted, tasks, numbers, st.sampled_from(Verdict))
+tasks = ["hers", "hers", "hers", "unsure", "unsure", "any", "pull", "audit"]
+in_race = st.builds(Wanted, st.sampled_from(tasks), numbers, st.sampled_from(Verdict))
+wishes = st.builds(Wanted, st.sampled_from([*tasks, "free"]), numbers, st.sampled_from(Verdict))
 points = st.integers(0, 9)
 troubles = st.none() | st.builds(Mischief, st.sampled_from([Kind.KILLED, *Kind]), points, numbers)
 blows = st.none() | st.builds(Mischief, st.sampled_from([Kind.KILLED, Kind.CUT]), points, numbers)
 
+# How often, and with what, each method of Campaign is called.
+HAPPENINGS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
+    "submit": (3, {"count": st.integers(1, 3), "days": st.sampled_from([1, 0])}),
+    "send_again_or_withdraw": (2, {"which": numbers, "is_sent": st.booleans()}),
+    "work": (8, {"who": desks, "wanted": wishes, "trouble": troubles}),
+    "work_at_once": (
+        2,
+        {"pair": st.tuples(desks, desks), "wanted": st.tuples(in_race, in_race), "blow": blows},
+    ),
+    "repeat_what_was_cut_short": (1, {"who": desks}),
+    "take_what_is_not_hers": (1, {"who": desks, "which": numbers}),
+    "midnight": (3, {"days": days, "then": st.sampled_from(["turn", "turn", "restart", "no"])}),
+}
+happenings = st.sampled_from(
+    [name for name, (times, _) in HAPPENINGS.items() for _ in range(times)]
+).flatmap(lambda name: st.tuples(st.just(name), st.fixed_dictionaries(HAPPENINGS[name][1])))
+
 
 class Campaign(RuleBasedStateMachine):
-    """The rules. Whatever a rule draws does not depend on chance, such as a submission's id."""
+    """What happens. Whatever is drawn does not depend on chance, such as a submission's id."""
 
     steps = 0  # by all the machines together
 
@@ -233,17 +257,21 @@ class Campaign(RuleBasedStateMachine):
             found = await self.relay.queue.find(kept.receipt_hash)
             assert found == _standing(self.model.find(kept.receipt_hash))
 
+    @rule(what=happenings)
+    def go_on(self, what: tuple[str, dict[str, Any]]) -> None:
+        """Let one thing happen. One rule: of several, each run would leave out some."""
+        name, arguments = what
+        getattr(self, name)(**arguments)
+
     # -- the submitters ----------------------------------------------------------------------------
 
-    @rule(count=st.integers(1, 3), days=st.sampled_from([1, 0]))
     def submit(self, count: int, days: int) -> None:
         for _ in range(count):
             number = b"%d" % len(self.model.all)
             self.run(self._submit(hashlib.sha256(b"receipt" + number).digest(), number * 999))
         self.model.today += dt.timedelta(days=days)
 
-    @rule(which=numbers, is_sent=st.booleans())
-    def send_again_or_withdraw(self, which: int, is_sent: bool) -> None:  # noqa: FBT001 - drawn
+    def send_again_or_withdraw(self, which: int, *, is_sent: bool) -> None:
         if not is_sent:
             self.run(self._withdraw(which))
         elif kept := self._pick(which, self.model.all.values()):
@@ -268,16 +296,9 @@ class Campaign(RuleBasedStateMachine):
 
     # -- the desks ---------------------------------------------------------------------------------
 
-    @rule(who=desks, wanted=wishes, trouble=troubles)
     def work(self, who: int, wanted: Wanted, trouble: Mischief | None) -> None:
         self.run(self._work(self.desks[who], wanted, trouble))
 
-    @rule(who=desks, wanted=wishes, trouble=troubles)
-    def work_on(self, who: int, wanted: Wanted, trouble: Mischief | None) -> None:
-        """The same: it is most of what happens."""
-        self.run(self._work(self.desks[who], wanted, trouble))
-
-    @rule(pair=st.tuples(desks, desks), wanted=st.tuples(wishes, wishes), blow=blows)
     def work_at_once(
         self, pair: tuple[int, int], wanted: tuple[Wanted, Wanted], blow: Mischief | None
     ) -> None:
@@ -294,7 +315,6 @@ class Campaign(RuleBasedStateMachine):
 
         self.run(both())
 
-    @rule(who=desks)
     def repeat_what_was_cut_short(self, who: int) -> None:
         async def repeat() -> None:
             for command in [*self.desks[who].unfinished]:
@@ -302,7 +322,6 @@ class Campaign(RuleBasedStateMachine):
 
         self.run(repeat())
 
-    @rule(who=desks, which=numbers)
     def take_what_is_not_hers(self, who: int, which: int) -> None:
         """Ask for any envelope, and send a request once more that somebody has sent before."""
         self.run(self._ask_for_any(self.desks[who], which))
@@ -324,7 +343,6 @@ class Campaign(RuleBasedStateMachine):
 
     # -- the relay ---------------------------------------------------------------------------------
 
-    @rule(days=days, then=st.sampled_from(["turn", "turn", "restart", "neither"]))
     def midnight(self, days: int, then: str) -> None:
         """The clock goes on; the relay may be late to turn the day."""
         if then == "turn":
@@ -382,8 +400,9 @@ class Campaign(RuleBasedStateMachine):
         elif mischief.kind is Kind.MIDNIGHT:
             await self._turn((0, 1, LEASE + 1, RETAIN + 1)[which % 4])
         else:
-            what, verdict = [(w, v) for w in ("hers", "pull", "audit") for v in Verdict][which % 6]
-            await self._work(self.desks[which % len(DESKS)], Wanted(what, 0, verdict), None)
+            what = ("hers", "pull", "audit", "free")[which % 4]
+            verdict = Verdict.RELEASE if which > 3 else Verdict.RETURN
+            await self._work(self.desks[which % len(DESKS)], Wanted(what, which, verdict), None)
 
     async def _work(self, desk: Desk, wanted: Wanted, mischief: Mischief | None) -> None:
         ids: Iterable[str] = self.model.all
@@ -396,6 +415,8 @@ class Campaign(RuleBasedStateMachine):
         )
         if wanted.what == "audit":
             command: Command = Audit()
+        elif wanted.what == "free":
+            command = Free(self.desks[wanted.which % len(DESKS)].signer)
         elif kept is None or wanted.what == "pull":
             command = Pull("sealed" if wanted.verdict is Verdict.RELEASE else "stick")
         else:
@@ -413,6 +434,8 @@ class Campaign(RuleBasedStateMachine):
                     await self._pull(desk, client, command)
                 elif isinstance(command, Decide):
                     await self._decide(desk, client, command)
+                elif isinstance(command, Free):
+                    await free(client, command.holder)
                 else:
                     await self._audit(desk, client)
         except (Killed, RelayUnreachable, DeskRefused):
@@ -500,6 +523,8 @@ class Campaign(RuleBasedStateMachine):
             if kind == "lease":
                 client.handout = sent.json
                 self.model.lease(sent.signer, sent.json, is_race=self.is_race)
+            elif kind == "free":
+                self.model.free(json.loads(sent.body)["signer"], sent.signer, sent.json["freed"])
             elif kind == "checkpoint":
                 self.model.vouched = max(self.model.vouched, json.loads(sent.body)["seq"])
 

@@ -17,6 +17,7 @@ OF_ALL = {"verdict", "checkpoint", "log"}  # what a verdict needs is a matter of
 SIGNED = [
     ("POST", "/desk/v1/lease"),
     ("GET", "/desk/v1/waiting"),
+    ("POST", "/desk/v1/free"),
     ("GET", "/desk/v1/envelope/" + "00" * 16),
     ("GET", "/desk/v1/campaign"),
     ("POST", "/desk/v1/submission"),
@@ -98,8 +99,8 @@ def test_only_a_fresh_request_signed_by_staff_is_answered(
     [
         ("pull", OF_PULL | OF_ALL),
         ("release", OF_ALL),
-        ("administer", OF_ALL),
-        ("pull release administer", OF_PULL | OF_ALL),
+        ("administer", {"free"} | OF_ALL),
+        ("pull release administer", {"free"} | OF_PULL | OF_ALL),
     ],
 )
 def test_a_colleague_is_answered_where_her_role_reaches_and_else_like_a_stranger(
