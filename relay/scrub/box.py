@@ -198,10 +198,12 @@ class Box:
 
 
 def _work() -> None:
-    max_bytes, quality, is_ours, length = REQUEST.unpack(_receive(REQUEST.size))
+    max_bytes, quality, is_ours, is_small, length = REQUEST.unpack(_receive(REQUEST.size))
     if length > MAX_UPLOAD_BYTES:
         return
-    redrawn = redraw(_receive(length), max_bytes=max_bytes, quality=quality, is_ours=is_ours)
+    redrawn = redraw(
+        _receive(length), max_bytes=max_bytes, quality=quality, is_ours=is_ours, is_small=is_small
+    )
     answer = ANSWER.pack(
         redrawn.code,
         redrawn.width_px,

@@ -7,11 +7,12 @@ quality that libjpeg introduced.
 """
 
 import struct
+from collections.abc import Collection
 
 import piexif
 
 from relay.errors import ScrubFailed
-from relay.scrub.canonical import SIZES
+from relay.scrub.canonical import SIZES, Size
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
@@ -80,20 +81,22 @@ def expected_head(width_px: int, height_px: int, quality: int) -> bytes:
     )
 
 
-def check(untrusted_jpeg: bytes, quality: int | None = None) -> tuple[int, int, int]:
+def check(
+    untrusted_jpeg: bytes, quality: int | None = None, *, sizes: Collection[Size] = SIZES
+) -> tuple[int, int, int]:
     """Return width, height (px) and quality of a JPEG that holds a picture and nothing else.
 
     quality: the only one to accept, where it is known.
 
     Raises:
-        ScrubFailed: anything differs from what our encoder writes, or the size is not canonical.
+        ScrubFailed: anything differs from what our encoder writes, or the size is none of `sizes`.
             There is no fallback.
     """
     try:
         height_px, width_px = struct.unpack_from("!HH", untrusted_jpeg, _SIZE_AT)
     except struct.error:
         raise ScrubFailed from None
-    if (width_px, height_px) not in SIZES:
+    if (width_px, height_px) not in sizes:
         raise ScrubFailed
     for candidate in range(_MAX_QUALITY, 0, -1) if quality is None else (quality,):
         head = expected_head(width_px, height_px, candidate)

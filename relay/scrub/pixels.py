@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
@@ -31,7 +32,7 @@ from relay.scrub.containers import (
 )
 from relay.scrub.formats import Kind, kind_of
 from relay.scrub.removed import find_removed
-from relay.scrub.wire import LONG_SIDE_PX, QUALITY, Code, Removed
+from relay.scrub.wire import QUALITY, Code, Removed
 
 MAX_PIXELS, MAX_COSTLY_PIXELS = 64_000_000, 32_000_000
 _PNG_DEPTH_AT, _PNG_COLOUR_AT = 24, 25
@@ -87,17 +88,24 @@ class Redrawn:
 
 
 def redraw(
-    untrusted_photo: bytes, *, max_bytes: int, quality: int, is_ours: bool = False
+    untrusted_photo: bytes,
+    *,
+    max_bytes: int,
+    quality: int,
+    is_ours: bool = False,
+    is_small: bool = False,
 ) -> Redrawn:
     """Return the picture as a baseline JPEG of at most `max_bytes` in one of `canonical.SIZES`.
 
     is_ours: it has been redrawn before and passed `jpeg.check`; it keeps every pixel in its place.
+    is_small: a thumbnail, in one of `canonical.SMALL_SIZES`.
     """
     kind = kind_of(untrusted_photo)
     if kind not in OPENERS:
         return Redrawn(code=Code.UNSUPPORTED)
     try:
-        return _redraw(untrusted_photo, kind, max_bytes, quality, is_ours=is_ours)
+        plan = partial(canonical.plan, is_ours=is_ours, is_small=is_small)
+        return _redraw(untrusted_photo, kind, max_bytes, quality, plan)
     except (TooComplexError, Image.DecompressionBombError, MemoryError):
         return Redrawn(code=Code.TOO_COMPLEX)
     except Exception:  # noqa: BLE001 - whatever a decoder raises, the file is at fault
@@ -136,7 +144,11 @@ def warm_up() -> list[bytes]:
 
 
 def _redraw(
-    untrusted_photo: bytes, kind: Kind, max_bytes: int, quality: int, *, is_ours: bool
+    untrusted_photo: bytes,
+    kind: Kind,
+    max_bytes: int,
+    quality: int,
+    plan: Callable[[int, int], Plan],
 ) -> Redrawn:
     parts = _find_parts(untrusted_photo, kind)
     picture, is_exif_damaged = _open(untrusted_photo, kind, parts)
@@ -147,9 +159,9 @@ def _redraw(
     profile = picture.info.get("icc_profile") or find_profile(untrusted_photo, kind, parts)
     space = colour.space_of(profile, primaries=find_primaries(untrusted_photo, kind, parts))
     if kind is Kind.JPEG:
-        _draft(picture)
+        _draft(picture, max(plan(*picture.size).canvas))
     visible, is_hiding = _show(picture)
-    canvas = _draw(visible, canonical.plan(*picture.size, is_ours=is_ours), space)
+    canvas = _draw(visible, plan(*picture.size), space)
     orientation = _find_orientation(untrusted_photo, kind, parts, picture)
     if orientation in _UPRIGHT:
         canvas = canvas.transpose(_UPRIGHT[orientation])
@@ -230,11 +242,11 @@ def _find_orientation(
     return 1
 
 
-def _draft(picture: Image.Image) -> None:
+def _draft(picture: Image.Image, long_px: int) -> None:
     """Let the JPEG decoder shrink by a whole factor, to no less than the long side that leaves."""
     width, height = picture.size
     for factor in _DRAFT_FACTORS:
-        if max(width, height) // factor >= LONG_SIDE_PX:
+        if max(width, height) // factor >= long_px:
             picture.draft(None, (width // factor or 1, height // factor or 1))
             return
 

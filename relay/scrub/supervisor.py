@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
@@ -23,6 +23,7 @@ from relay.errors import (
     ScrubFailed,
 )
 from relay.scrub import jpeg
+from relay.scrub.canonical import SIZES, SMALL_SIZES, Size
 from relay.scrub.formats import Kind, kind_of
 from relay.scrub.turns import ONE_LANE, Lane, Turns
 from relay.scrub.wire import (
@@ -34,6 +35,7 @@ from relay.scrub.wire import (
     QUALITY,
     READY,
     REQUEST,
+    SMALL_QUALITY,
     Code,
     Layer,
     Removed,
@@ -85,12 +87,15 @@ class Scrubber:
         max_jpeg_bytes: int,
         accepted: Layer = NO_LAYERS,
         heic: bool = False,
+        small: bool = False,
     ) -> None:
         """Prepare a box whose pictures have at most `max_jpeg_bytes`.
 
         accepted: walls that it may lack. heic: a second box, for HEIC alone.
+        small: its pictures are thumbnails, in one of `canonical.SMALL_SIZES`.
         """
         self._max_jpeg_bytes = max_jpeg_bytes
+        self._is_small = small
         self.layers = ALL_LAYERS  # the walls that stand, once it has started
         self._turns = Turns(min(_MOST_AT_ONCE, os.cpu_count() or 1))
         self._box = _BoxProcess(accepted=accepted)
@@ -158,6 +163,8 @@ class Scrubber:
             BoxBroken: it has died and does not start again; a ScrubFailed too.
             Busy: its turn did not come in time, or nobody wants it any more.
         """
+        if self._is_small:
+            quality = min(quality, SMALL_QUALITY)
         async with self._turn(lane):
             if not is_wanted():
                 raise Busy
@@ -171,7 +178,8 @@ class Scrubber:
                 raise ScrubFailed from None
             except (OSError, EOFError):
                 raise ScrubFailed from None
-        return _believe(untrusted_answer, untrusted_jpeg, highest_quality=quality)
+        sizes = SMALL_SIZES if self._is_small else SIZES
+        return _believe(untrusted_answer, untrusted_jpeg, highest_quality=quality, sizes=sizes)
 
     @asynccontextmanager
     async def _turn(self, lane: Lane = ONE_LANE) -> AsyncIterator[None]:
@@ -196,7 +204,9 @@ class Scrubber:
             ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             with theirs:
                 await box.hand_over(theirs)
-            header = REQUEST.pack(self._max_jpeg_bytes, quality, is_ours, len(untrusted_photo))
+            header = REQUEST.pack(
+                self._max_jpeg_bytes, quality, is_ours, self._is_small, len(untrusted_photo)
+            )
             async with asyncio.timeout(_JOB_S):
                 await loop.sock_sendall(ours, header)
                 await loop.sock_sendall(ours, untrusted_photo)
@@ -322,7 +332,11 @@ def _as_failed_start() -> Iterator[None]:
 
 
 def _believe(
-    untrusted_answer: tuple[int, ...], untrusted_jpeg: bytes, *, highest_quality: int
+    untrusted_answer: tuple[int, ...],
+    untrusted_jpeg: bytes,
+    *,
+    highest_quality: int,
+    sizes: Collection[Size],
 ) -> ScrubbedPhoto:
     """Return what the box said where our own look at the JPEG agrees with it."""
     untrusted_code, *untrusted_size, untrusted_quality, untrusted_removed, _ = untrusted_answer
@@ -332,7 +346,7 @@ def _believe(
         raise ScrubFailed
     if not 0 < untrusted_quality <= highest_quality:
         raise ScrubFailed
-    width_px, height_px, quality = jpeg.check(untrusted_jpeg, untrusted_quality)
+    width_px, height_px, quality = jpeg.check(untrusted_jpeg, untrusted_quality, sizes=sizes)
     if untrusted_size != [width_px, height_px]:
         raise ScrubFailed
     return ScrubbedPhoto(

@@ -5,11 +5,14 @@ import struct
 
 LONG_SIDE_PX = 1600
 QUALITY = 85
+# A thumbnail: large enough to tell posters apart, too small to tell who a face is.
+SMALL_SIDE_PX = 240
+SMALL_QUALITY = 60
 MAX_UPLOAD_BYTES = 64 << 20  # the box reads no more than this, whatever the configuration says
 
 # Request: bytes of the largest acceptable JPEG, highest quality, whether a box has redrawn the
-# photo before, bytes of the photo that follows.
-REQUEST = struct.Struct("!IB?I")
+# photo before, whether a thumbnail is wanted, bytes of the photo that follows.
+REQUEST = struct.Struct("!IB??I")
 # Answer: code, width and height in px, quality, what was removed (bits), bytes of JPEG to follow.
 ANSWER = struct.Struct("!BHHBHI")
 # What the box says once it is warm: whether it will work, and the walls that stand (bits).

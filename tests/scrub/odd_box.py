@@ -101,11 +101,21 @@ def smuggle() -> Redrawn:
     )
 
 
+def shrink() -> Redrawn:
+    """A thumbnail, whatever was asked for."""
+    return redraw(SAMPLE, max_bytes=1 << 20, quality=60, is_small=True)
+
+
+def enlarge() -> Redrawn:
+    """A whole picture, whatever was asked for."""
+    return redraw(SAMPLE, max_bytes=1 << 20, quality=60)
+
+
 ODD: dict[str, Callable[[], Redrawn]] = {
     one.__name__: one
     for one in (
         plant, look, plant_and_look, hang, crash, eat, leave, escape, babble, promise, boast,
-        smuggle,
+        smuggle, shrink, enlarge,
     )
 }  # fmt: skip
 SAMPLE = b""

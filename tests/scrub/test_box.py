@@ -17,9 +17,10 @@ import pytest
 import pytest_asyncio
 
 from relay.errors import BoxBroken, ConfigInvalid, PhotoDamaged, PhotoUnsupported, ScrubFailed
-from relay.scrub import box, confine, supervisor
+from relay.scrub import box, confine, jpeg, supervisor
+from relay.scrub.canonical import SMALL_SIZES
 from relay.scrub.supervisor import Scrubber, accept
-from relay.scrub.wire import ALL_LAYERS, Layer
+from relay.scrub.wire import ALL_LAYERS, SMALL_QUALITY, Layer, Removed
 from tests import photos
 from tests.conftest import wait_until
 
@@ -36,8 +37,12 @@ async def odd_scrubber(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scrubbe
 
 
 @pytest.mark.parametrize(
-    "oddity", ["crash", "eat", "hang", "leave", "escape", "babble", "promise", "boast", "smuggle"]
-)
+    "oddity",
+    [
+        "crash", "eat", "hang", "leave", "escape", "babble", "promise", "boast", "smuggle",
+        "shrink",
+    ],
+)  # fmt: skip
 async def test_whatever_a_decoder_does_one_photo_is_lost_and_the_next_is_scrubbed(
     odd_scrubber: Scrubber, oddity: str
 ) -> None:
@@ -48,6 +53,27 @@ async def test_whatever_a_decoder_does_one_photo_is_lost_and_the_next_is_scrubbe
     assert (await odd_scrubber.scrub(photos.dirty_jpeg())).jpeg
     wait_until(lambda: len(tree(process.pid)) == 2)  # the box and its first process, no child
     assert odd_scrubber._box.process is process, "the box itself went on"  # noqa: SLF001
+
+
+async def test_a_box_of_thumbnails_gives_small_pictures_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = (str(Path(__file__).with_name("odd_box.py")),)
+    monkeypatch.setattr(supervisor, "_PROGRAM", program)
+    clean = photos.encode(photos.picture(1600, 1067), quality=85, subsampling="4:2:0")
+    async with Scrubber(max_jpeg_bytes=20 << 10, small=True) as scrubber:
+        small = await scrubber.scrub(clean, is_ours=True)
+        assert (small.width_px, small.height_px, small.quality) == (240, 160, SMALL_QUALITY)
+        assert jpeg.check(small.jpeg, sizes=SMALL_SIZES)[:2] == (240, 160)
+        assert small.removed == Removed.NOTHING
+        dirty = await scrubber.scrub(photos.dirty_jpeg(photos.picture(3000, 4000)))
+        assert (dirty.width_px, dirty.height_px) == (180, 240)
+        assert Removed.POSITION in dirty.removed, "it still says what the photo carried"
+        noise = await scrubber.scrub(photos.encode(photos.noise(240, 240), "PNG"))
+        assert len(noise.jpeg) <= 20 << 10
+        with pytest.raises(ScrubFailed):
+            await scrubber.scrub(b"enlarge")
+        assert (await scrubber.scrub(b"shrink")).width_px == 240
 
 
 async def test_a_child_has_one_descriptor_no_rights_a_world_of_its_own_and_limits(

@@ -4,6 +4,7 @@ import pytest
 
 from relay.errors import ScrubFailed
 from relay.scrub import jpeg
+from relay.scrub.canonical import SIZES, SMALL_SIZES
 from tests import photos
 
 CLEAN = photos.encode(photos.picture(), quality=85, subsampling="4:2:0")
@@ -15,6 +16,14 @@ def test_what_our_encoder_writes_passes(quality: int) -> None:
     assert jpeg.check(clean) == jpeg.check(clean, quality) == (320, 213, quality)
     with pytest.raises(ScrubFailed):
         jpeg.check(clean, quality - 1)
+
+
+def test_a_size_is_one_of_those_that_are_wanted() -> None:
+    small = photos.encode(photos.picture(240, 180), quality=60, subsampling="4:2:0")
+    assert jpeg.check(small, sizes=SMALL_SIZES) == (240, 180, 60)
+    for one, sizes in ((small, SIZES), (CLEAN, SMALL_SIZES)):
+        with pytest.raises(ScrubFailed):
+            jpeg.check(one, sizes=sizes)
 
 
 def insert(segment: bytes) -> bytes:
