@@ -153,8 +153,10 @@ def _print_opened(outcome: Opened) -> None:
         say(f"{printable(outcome.source.name)}: {printable(outcome.error.message)}")
         return
     result(str(outcome.folder))
-    if outcome.was_dirty:
-        say(f"{outcome.id}: ALARM: the relay had not cleaned this photo. It is clean now.")
+    if outcome.found:
+        found = ", ".join(outcome.found)
+        alarm = f"the relay had not cleaned this photo ({found}). It is clean now."
+        say(f"{outcome.id}: ALARM: {alarm}")
     if not outcome.is_new:
         say(f"{outcome.id}: was open already, left as it is.")
 
@@ -167,7 +169,7 @@ def _opened_json(outcome: Opened, fault: Fault | None) -> dict[str, Any]:
         "error": type(outcome.error).__name__ if outcome.error else None,
         "fault": fault,
         "is_new": outcome.is_new,
-        "was_dirty": outcome.was_dirty,
+        "found": outcome.found,
         "was_pulled_here": outcome.was_pulled_here,
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from relay.desk.copies import part_of, sweep_parts
 from relay.desk.journal import (
     ID,
+    Journal,
     JournalFile,
     make_private,
     place_of,
@@ -25,6 +26,7 @@ from relay.errors import (
     UnsafePlace,
 )
 from relay.scrub import jpeg
+from relay.scrub.canonical import SIZES
 from relay.scrub.supervisor import ScrubbedPhoto, Scrubber, accept
 from relay.scrub.wire import QUALITY
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, Submission, open_envelope
@@ -42,7 +44,7 @@ class Examined:
     digest: str
     submission: Submission
     photo: ScrubbedPhoto
-    was_dirty: bool  # the relay let through what it should have cleaned
+    found: tuple[str, ...]  # what the relay should have cleaned away, in words: an alarm
     was_announced: bool  # else nothing shows where it comes from
 
 
@@ -55,7 +57,7 @@ class Opened:
     folder: Path | None = None
     error: RelayError | None = None
     is_new: bool = False
-    was_dirty: bool = False  # the relay let through what it should have cleaned
+    found: tuple[str, ...] = ()  # what the relay should have cleaned away, in words: an alarm
     was_pulled_here: bool = True  # else nothing shows that the relay ever announced it
 
 
@@ -148,21 +150,56 @@ async def examine(
     if announced.get(name, digest) != digest:
         raise Corrupt("Not the envelope that the relay announced: exchanged or damaged.")
     submission, untrusted_photo = open_envelope(untrusted_file, identities)
-    quality, was_dirty = _claimed_quality(untrusted_photo)
-    try:
-        photo = await scrubber.scrub(untrusted_photo, quality=quality, is_ours=not was_dirty)
-    except SubmissionRefused:
-        raise Corrupt("What is inside is not a photo.") from None
-    except BoxBroken:
-        raise RelayError("The box in which photos are opened does not start again.") from None
+    photo, found = await _scrub_again(untrusted_photo, scrubber)
     return Examined(
         id=name,
         digest=digest,
         submission=submission,
         photo=photo,
-        was_dirty=was_dirty,
+        found=found,
         was_announced=digest in known,
     )
+
+
+async def examine_opened(folder: Path, journal: Journal, scrubber: Scrubber) -> Examined:
+    """Read what `open` wrote to `folder` and scrub its photo once more; nothing is written.
+
+    Raises: as `examine`. Its digest is empty where this desk does not know what it opened there.
+    """
+    digest = journal.opened.get(folder.name, {}).get(place_of(folder), "")
+    submission = Submission.decode(read_envelope(folder / SUBMISSION_NAME))
+    photo, found = await _scrub_again(read_envelope(folder / PHOTO_NAME), scrubber)
+    return Examined(
+        id=folder.name,
+        digest=digest,
+        submission=submission,
+        photo=photo,
+        found=found,
+        was_announced=journal.envelopes.get(folder.name) == digest,
+    )
+
+
+async def _scrub_again(
+    untrusted_photo: bytes, scrubber: Scrubber
+) -> tuple[ScrubbedPhoto, tuple[str, ...]]:
+    """Return the photo, redrawn, and what no photo that a relay has cleaned still has, in words."""
+    try:
+        quality, is_clean = jpeg.check(untrusted_photo)[2], True
+    except ScrubFailed:
+        quality, is_clean = QUALITY, False
+    try:
+        photo = await scrubber.scrub(untrusted_photo, quality=quality, is_ours=is_clean)
+    except SubmissionRefused:
+        raise Corrupt("What is inside is not a photo.") from None
+    except BoxBroken:
+        raise RelayError("The box in which photos are opened does not start again.") from None
+    found = photo.removed.words()
+    size = jpeg.size_of(untrusted_photo)
+    if size is not None and size not in SIZES:
+        found.append("a size of its own")
+    if not (is_clean or found):
+        found.append("another coding")
+    return photo, tuple(found)
 
 
 def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile) -> Opened:
@@ -183,17 +220,9 @@ def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile)
         id=examined.id,
         folder=folder,
         is_new=is_new,
-        was_dirty=examined.was_dirty,
+        found=examined.found,
         was_pulled_here=examined.was_announced,
     )
-
-
-def _claimed_quality(untrusted_photo: bytes) -> tuple[int, bool]:
-    """Return the quality to encode with, and whether the photo fails the relay's own check."""
-    try:
-        return jpeg.check(untrusted_photo)[2], False
-    except ScrubFailed:
-        return QUALITY, True
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:

@@ -53,6 +53,7 @@ _HUFFMAN = (
 _COMPONENTS_420 = bytes.fromhex("03 012200 021101 031101")
 _SCAN = bytes.fromhex("03 0100 0211 0311 003f00")
 _SOF0, _DHT, _DQT, _SOS = 0xC0, 0xC4, 0xDB, 0xDA
+_FRAME = struct.pack("!BBHB", 0xFF, _SOF0, 17, 8)  # what precedes height and width
 _SIZE_AT = len(_SOI + _JFIF) + 2 * 69 + 5  # where SOF0 gives height and width
 _MAX_QUALITY = 100
 
@@ -81,6 +82,17 @@ def expected_head(width_px: int, height_px: int, quality: int) -> bytes:
     )
 
 
+def size_of(untrusted_jpeg: bytes) -> Size | None:
+    """Return width and height (px) where the file begins as ours do; None where it does not."""
+    if not untrusted_jpeg.startswith(_FRAME, _SIZE_AT - len(_FRAME)):
+        return None
+    try:
+        height_px, width_px = struct.unpack_from("!HH", untrusted_jpeg, _SIZE_AT)
+    except struct.error:
+        return None
+    return width_px, height_px
+
+
 def check(
     untrusted_jpeg: bytes, quality: int | None = None, *, sizes: Collection[Size] = SIZES
 ) -> tuple[int, int, int]:
@@ -92,12 +104,10 @@ def check(
         ScrubFailed: anything differs from what our encoder writes, or the size is none of `sizes`.
             There is no fallback.
     """
-    try:
-        height_px, width_px = struct.unpack_from("!HH", untrusted_jpeg, _SIZE_AT)
-    except struct.error:
-        raise ScrubFailed from None
-    if (width_px, height_px) not in sizes:
+    size = size_of(untrusted_jpeg)
+    if size is None or size not in sizes:
         raise ScrubFailed
+    width_px, height_px = size
     for candidate in range(_MAX_QUALITY, 0, -1) if quality is None else (quality,):
         head = expected_head(width_px, height_px, candidate)
         if untrusted_jpeg.startswith(head):
