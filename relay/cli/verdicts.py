@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from relay.cli.ids import add_ids, read_ids
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import printable, result, result_json, say, say_take_down
 from relay.config import DeskConfig
 from relay.desk.client import DeskClient
-from relay.desk.decide import Decided, hand_over, make_decision, sign
+from relay.desk.decide import Decided, find_id, hand_over, make_decision, sign
 from relay.desk.journal import Journal, JournalFile
 from relay.desk.verdict_file import VerdictFile, add_verdicts, read_verdicts
 from relay.errors import Corrupt, DeskRefused, NothingThere, RelayError, RelayUnreachable
@@ -26,7 +27,7 @@ def add_commands(actions: Any) -> None:
     releaser = actions.add_parser("release", help="decide that photos may be posted")
     returner = actions.add_parser("return", help="decide against photos; the relay destroys them")
     for parser, verdict in ((releaser, Verdict.RELEASE), (returner, Verdict.RETURN)):
-        parser.add_argument("ids", nargs="+", metavar="ID")
+        add_ids(parser)
         words = "without a network: sign, and add it to this file"
         parser.add_argument("--to", type=Path, metavar="FILE", help=words)
         parser.add_argument("--dry-run", action="store_true", help="sign and send nothing")
@@ -76,16 +77,16 @@ def _decide(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
     keyring = Keyring(config)
     report = _Report(arguments)
-    about = {"verdict": arguments.verdict}
+    about, ids = {"verdict": arguments.verdict}, read_ids(arguments)
     if arguments.to is not None:
         journal_file = JournalFile(config.folder)
-        decisions = _decisions(arguments, journal_file.read(), report)
+        decisions = _decisions(arguments, ids, journal_file.read(), report)
         if not arguments.dry_run:
             _add(arguments, journal_file, keyring.signing_identity(), decisions, report)
         return report.end(**about, file=str(arguments.to))
 
     async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
-        decisions = _decisions(arguments, journal_file.read(), report)
+        decisions = _decisions(arguments, ids, journal_file.read(), report)
         for decision in [] if arguments.dry_run else decisions:
             try:
                 decided = await hand_over(client, journal_file, sign(identity, decision))
@@ -98,16 +99,19 @@ def _decide(arguments: argparse.Namespace) -> int:
     return connected(config, keyring, work)
 
 
-def _decisions(arguments: argparse.Namespace, journal: Journal, report: _Report) -> list[Decision]:
+def _decisions(
+    arguments: argparse.Namespace, ids: Sequence[str], journal: Journal, report: _Report
+) -> list[Decision]:
     """Return what may be decided here; in a dry run that is all."""
     reason = Reason(arguments.reason) if arguments.reason else None
     say_take_down(journal.take_down)
     decisions = []
-    for submission_id in arguments.ids:
+    for given in ids:
         try:
+            submission_id = find_id(journal, given)
             decision = make_decision(journal, submission_id, arguments.verdict, reason)
         except RelayError as error:
-            report.fail(submission_id, error)
+            report.fail(given, error)
             continue
         decisions.append(decision)
         if arguments.dry_run:

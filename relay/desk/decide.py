@@ -1,14 +1,18 @@
 """Release or return: sign a verdict, hand it to the relay, remember it."""
 
+import re
 from dataclasses import dataclass
 
 from relay.desk.client import DeskClient
 from relay.desk.journal import ID, Journal, JournalFile
-from relay.errors import NothingThere, RelayError, RelayUnreachable
+from relay.errors import ConfigInvalid, NothingThere, RelayError, RelayUnreachable
 from relay.queue.states import Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
 from relay.seal.signing import SigningIdentity
+
+SHORTEST_ID = 8  # digits of an id that may stand for it
+_BEGINNING = re.compile(rf"[0-9a-f]{{{SHORTEST_ID},32}}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,25 @@ class Decided:
 
     id: str
     already: bool
+
+
+def find_id(journal: Journal, text: str) -> str:
+    """Return the id that `text` is, or is the beginning of, among those this desk was told of.
+
+    Raises:
+        NothingThere: it is of none. ConfigInvalid: too short, or of several; they are named.
+    """
+    beginning = text.lower()
+    if beginning.isalnum() and len(beginning) < SHORTEST_ID:
+        raise ConfigInvalid(f"Type at least the first {SHORTEST_ID} digits of the number.")
+    found = []
+    if _BEGINNING.fullmatch(beginning):
+        found = sorted(known for known in journal.envelopes if known.startswith(beginning))
+    if not found:
+        raise NothingThere("This desk has not pulled a submission of this number.")
+    if len(found) > 1:
+        raise ConfigInvalid(f"Several numbers begin so: {', '.join(found)}. Type more of yours.")
+    return found[0]
 
 
 def make_decision(
