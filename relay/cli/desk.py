@@ -10,6 +10,7 @@ from typing import Any
 from relay.cli import add, free, verdicts
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import printable, result, result_json, say, say_take_down
+from relay.cli.progress import progress
 from relay.config import DeskConfig
 from relay.desk.audit import audit, fetch_log, remember
 from relay.desk.client import DeskClient
@@ -61,7 +62,8 @@ def _pull(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             pulled = await foresee(client, journal_file, arguments.to)
         else:
-            pulled = await pull(client, journal_file, identity, arguments.to)
+            with progress("Fetching", quiet=arguments.json) as watch:
+                pulled = await pull(client, journal_file, identity, arguments.to, watch)
         say_take_down(pulled.take_down)
         if arguments.json:
             failed = {name: type(error).__name__ for name, error in pulled.failed.items()}
@@ -121,7 +123,7 @@ def _open(arguments: argparse.Namespace) -> int:
         envelopes = open_all(
             stock.envelopes, identities, arguments.to, journal_file, config.accept_missing
         )
-        outcomes += asyncio.run(_open_and_print(envelopes, arguments))
+        outcomes += asyncio.run(_open_and_print(envelopes, len(stock.envelopes), arguments))
     if arguments.json:
         faults = {amiss.source: amiss.fault for amiss in stock.amiss}
         opened = [_opened_json(outcome, faults.get(outcome.source)) for outcome in outcomes]
@@ -138,13 +140,15 @@ def _not_opened(amiss: Amiss) -> Opened:
 
 
 async def _open_and_print(
-    envelopes: AsyncIterator[Opened], arguments: argparse.Namespace
+    envelopes: AsyncIterator[Opened], count: int, arguments: argparse.Namespace
 ) -> list[Opened]:
-    outcomes = []
-    async for outcome in envelopes:
-        if not arguments.json:
-            _print_opened(outcome)
-        outcomes.append(outcome)
+    outcomes: list[Opened] = []
+    with progress("Opening", quiet=arguments.json) as watch:
+        async for outcome in envelopes:
+            if not arguments.json:
+                _print_opened(outcome)
+            outcomes.append(outcome)
+            watch(len(outcomes), count)
     return outcomes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from relay.cli.ids import add_ids, read_ids
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import printable, result, result_json, say, say_take_down
+from relay.cli.progress import over
 from relay.config import DeskConfig
 from relay.desk.client import DeskClient
 from relay.desk.decide import Decided, find_id, hand_over, make_decision, sign
@@ -87,7 +88,8 @@ def _decide(arguments: argparse.Namespace) -> int:
 
     async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
         decisions = _decisions(arguments, ids, journal_file.read(), report)
-        for decision in [] if arguments.dry_run else decisions:
+        wanted = [] if arguments.dry_run else decisions
+        for decision in over(wanted, "Sending", quiet=arguments.json):
             try:
                 decided = await hand_over(client, journal_file, sign(identity, decision))
             except RelayError as error:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,20 @@ class _Handout:
     take_down: list[str]
 
 
+def _watch_nothing(_done: int, _total: int) -> None:
+    pass
+
+
 async def pull(
-    client: DeskClient, journal_file: JournalFile, identity: SigningIdentity, to: Path
+    client: DeskClient,
+    journal_file: JournalFile,
+    identity: SigningIdentity,
+    to: Path,
+    watch: Callable[[int, int], None] = _watch_nothing,
 ) -> Pulled:
     """Lease what waits, write each envelope to `to/<id>.age`, and sign for all that lies there.
+
+    watch: told how many envelopes are done, of how many.
 
     Cut short at any point, it is repeated by calling it again: what is there is not fetched, and
     no manifest names what is not there. One submission that fails does not keep back the others.
@@ -72,7 +83,8 @@ async def pull(
             pulled.destroyed += [one] if any(here) else []
     if handout.leases:
         make_private(to)
-    for submission_id, lease in handout.leases.items():
+    for done, (submission_id, lease) in enumerate(handout.leases.items()):
+        watch(done, len(handout.leases))
         try:
             is_new = await _fetch(client, journal_file, to, submission_id, lease.envelope)
         except NothingThere:
