@@ -7,9 +7,17 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from relay.cli import add, free, verdicts
+from relay.cli import add, free, review, verdicts
 from relay.cli.keyring import Keyring, connected
-from relay.cli.printing import printable, result, result_json, say, say_take_down
+from relay.cli.printing import (
+    PARTLY,
+    outcome_code,
+    printable,
+    result,
+    result_json,
+    say,
+    say_take_down,
+)
 from relay.cli.progress import progress
 from relay.config import DeskConfig
 from relay.desk.audit import audit, fetch_log, remember
@@ -18,11 +26,10 @@ from relay.desk.journal import JournalFile
 from relay.desk.opening import Opened, open_all, prepare_folder
 from relay.desk.pull import Pulled, foresee, pull
 from relay.desk.stock import Amiss, Fault, take_stock
-from relay.errors import Corrupt, NothingThere
+from relay.errors import NothingThere
 from relay.queue.chain import LogEntry
 from relay.seal.signing import SigningIdentity
 
-PARTLY = 3
 NOTHING = 10
 
 
@@ -41,9 +48,11 @@ def add_commands(commands: Any) -> None:
     opener = actions.add_parser("open", help="open sealed submissions, without a network")
     opener.add_argument("sources", type=Path, nargs="+", help="folders or .age files")
     opener.add_argument("--to", type=Path, required=True, help="folder for <id>/photo.jpg")
-    opener.add_argument("--force", action="store_true", help="even where others can read it")
+    opener.add_argument("--force", action="store_true", help="even to a place that is not safe")
     opener.add_argument("--json", action="store_true")
     opener.set_defaults(run=_open)
+
+    review.add_command(actions)
 
     verdicts.add_commands(actions)
 
@@ -132,7 +141,8 @@ def _open(arguments: argparse.Namespace) -> int:
     strangers = [outcome for outcome in outcomes if not outcome.was_pulled_here]
     if strangers:
         say(f"{len(strangers)} not pulled by this desk: nothing shows where they come from.")
-    return _open_code(outcomes)
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    return outcome_code(errors, len(outcomes))
 
 
 def _not_opened(amiss: Amiss) -> Opened:
@@ -176,17 +186,6 @@ def _opened_json(outcome: Opened, fault: Fault | None) -> dict[str, Any]:
         "found": outcome.found,
         "was_pulled_here": outcome.was_pulled_here,
     }
-
-
-def _open_code(outcomes: list[Opened]) -> int:
-    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if not errors:
-        return 0
-    if len(errors) < len(outcomes):
-        say(f"{len(errors)} of {len(outcomes)} could not be opened.")
-        return PARTLY
-    codes = {error.exit_code for error in errors}
-    return codes.pop() if len(codes) == 1 else Corrupt.exit_code
 
 
 def _log_line(entry: LogEntry, mine: str) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from relay.errors import ConfigInvalid, RelayError
+from relay.errors import ConfigInvalid, Corrupt, RelayError
+
+PARTLY = 3
 
 
 def printable(untrusted_text: str) -> str:
@@ -39,6 +41,17 @@ def result_json(report: dict[str, Any]) -> None:
 def complain(error: RelayError) -> None:
     """Say what went wrong; the message says what to do where somebody can."""
     say(f"relay: {printable(error.message)}")
+
+
+def outcome_code(errors: Sequence[RelayError], count: int) -> int:
+    """Return the exit code where `errors` came of opening `count`; say how many."""
+    if not errors:
+        return 0
+    if len(errors) < count:
+        say(f"{len(errors)} of {count} could not be opened.")
+        return PARTLY
+    codes = {error.exit_code for error in errors}
+    return codes.pop() if len(codes) == 1 else Corrupt.exit_code
 
 
 def ask_passphrase(what: str, *, twice: bool = False) -> str:

@@ -7,10 +7,13 @@ from relay.desk.journal import ID, Journal, unfinished
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME
 
 _PART = ".part"
+_CHUNK_BYTES = 1 << 20
 
 
 def destroy_copies(submission_id: str, journal: Journal) -> bool:
-    """Destroy every sealed and opened copy that the journal knows. Returns whether one was there.
+    """Destroy every copy that the journal knows: sealed, opened, or on a contact sheet.
+
+    Returns whether one was there. A sheet goes as a whole, with what it shows of others.
 
     Links are not followed: what they point at is somebody else's.
     """
@@ -36,8 +39,11 @@ def _folders(submission_id: str, journal: Journal) -> list[Path]:
 def _copies(submission_id: str, journal: Journal) -> list[Path]:
     sealed = [Path(path) for path in journal.sealed.get(submission_id, [])]
     sealed += [unfinished(path) for path in sealed]  # of a pull that was killed
+    sheets = [Path(path) for path in journal.shown.get(submission_id, [])]
+    sheets += [part_of(sheet) for sheet in sheets]
     folders = _folders(submission_id, journal)
-    return sealed + [folder / name for folder in folders for name in (PHOTO_NAME, SUBMISSION_NAME)]
+    opened = [folder / name for folder in folders for name in (PHOTO_NAME, SUBMISSION_NAME)]
+    return [*sealed, *sheets, *opened]
 
 
 def sweep_parts(folder: Path) -> None:
@@ -50,9 +56,9 @@ def sweep_parts(folder: Path) -> None:
             part.rmdir()
 
 
-def part_of(folder: Path) -> Path:
-    """Return where `folder` is prepared."""
-    return folder.with_name(f".{folder.name}{_PART}")
+def part_of(path: Path) -> Path:
+    """Return where a folder or file is prepared."""
+    return path.with_name(f".{path.name}{_PART}")
 
 
 def destroy_file(path: Path) -> bool:
@@ -60,8 +66,14 @@ def destroy_file(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("r+b") as file:
-        file.write(bytes(path.stat().st_size))
-        file.flush()
-        os.fsync(file.fileno())
+        overwrite(file.fileno())
     path.unlink()
     return True
+
+
+def overwrite(descriptor: int) -> None:
+    """Write zeros over all of an open file, on the disk too."""
+    length, at = os.fstat(descriptor).st_size, 0
+    while at < length:
+        at += os.pwrite(descriptor, bytes(min(_CHUNK_BYTES, length - at)), at)
+    os.fsync(descriptor)

@@ -49,6 +49,7 @@ class Journal:
     campaign: as the relay named it first; another name later is an alarm.
     envelopes: id to SHA-256, as the relay announced it first.
     sealed: id to the paths of its `.age` files. opened: id to folder to the SHA-256 opened there.
+    shown: id to the paths of the contact sheets that show it.
     take_down: ids of this desk's posts that their senders want deleted. gone: ids taken back or
     expired, never to be opened again. pulls: how often this desk has pulled. manifests: signer to
     the highest number of a manifest of hers.
@@ -58,6 +59,7 @@ class Journal:
     envelopes: dict[str, str] = field(default_factory=dict)
     sealed: dict[str, list[str]] = field(default_factory=dict)
     opened: dict[str, dict[str, str]] = field(default_factory=dict)
+    shown: dict[str, list[str]] = field(default_factory=dict)
     verdicts: Verdicts = field(default_factory=Verdicts)
     log_seq: int = 0
     log_hash: str = Head().hash.hex()
@@ -114,6 +116,7 @@ class Journal:
         """Remember no copy of a submission. Its digest stays: it can't come again as another."""
         self.sealed.pop(submission_id, None)
         self.opened.pop(submission_id, None)
+        self.shown.pop(submission_id, None)
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ class JournalFile:
 def _parse(fields: dict[str, Any]) -> Journal:
     """Return the journal in `fields`; a ValueError or TypeError where something is amiss."""
     verdicts = Verdicts(**fields["verdicts"])
-    by_id = [fields[name] for name in ("envelopes", "sealed", "opened")]
+    shown = fields.get("shown", {})  # newer than the others
+    by_id = [*(fields[name] for name in ("envelopes", "sealed", "opened")), shown]
     for memory in (*by_id, *vars(verdicts).values()):
         if not all(map(ID.fullmatch, memory)):
             raise ValueError("not an id")
@@ -170,7 +174,7 @@ def _parse(fields: dict[str, Any]) -> Journal:
     digests += [digest for folders in fields["opened"].values() for digest in folders.values()]
     if not all(map(DIGEST.fullmatch, digests)):
         raise ValueError("not a digest")
-    for path in (path for paths in fields["sealed"].values() for path in paths):
+    for path in (path for paths in (*fields["sealed"].values(), *shown.values()) for path in paths):
         Path(path)
     if not all(isinstance(seq, int) for seq in verdicts.after.values()):
         raise TypeError
@@ -221,11 +225,16 @@ def replace_file(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in `folder` on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def unfinished(path: Path) -> Path:
