@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.cli.keyring import Keyring, connected
-from relay.cli.printing import printable, result, result_json, say
+from relay.cli.printing import PARTLY, printable, result, result_json, say
 from relay.config import DeskConfig
 from relay.desk.add import Added, Choices, add_all, fetch_campaign
 from relay.desk.client import DeskClient
@@ -15,7 +15,6 @@ from relay.errors import ConfigInvalid
 from relay.seal.envelope import MESSAGE_CHARACTERS
 from relay.seal.signing import SigningIdentity
 
-_PARTLY = 3
 _POSTERS = ("general", "write-in", "handwritten")
 
 
@@ -63,7 +62,7 @@ def _report(outcomes: list[Added], arguments: argparse.Namespace, *, is_vouched_
     errors = [one.error for one in outcomes if one.error is not None]
     if not errors:
         return 0
-    return _PARTLY if len(errors) < len(outcomes) else errors[0].exit_code
+    return PARTLY if len(errors) < len(outcomes) else errors[0].exit_code
 
 
 def _read_choices(arguments: argparse.Namespace) -> Choices:

@@ -24,6 +24,7 @@ from relay.desk.audit import audit, fetch_log, remember
 from relay.desk.client import DeskClient
 from relay.desk.journal import JournalFile
 from relay.desk.opening import Opened, open_all, prepare_folder
+from relay.desk.places import check_place
 from relay.desk.pull import Pulled, foresee, pull
 from relay.desk.stock import Amiss, Fault, take_stock
 from relay.errors import NothingThere
@@ -42,6 +43,7 @@ def add_commands(commands: Any) -> None:
     puller = actions.add_parser("pull", help="fetch sealed submissions; destroy withdrawn ones")
     puller.add_argument("--to", type=Path, required=True, help="folder for <id>.age")
     puller.add_argument("--dry-run", action="store_true", help="lease, fetch, destroy nothing")
+    puller.add_argument("--force", action="store_true", help="even to a place that is not safe")
     puller.add_argument("--json", action="store_true")
     puller.set_defaults(run=_pull)
 
@@ -67,6 +69,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _pull(arguments: argparse.Namespace) -> int:
+    if not arguments.force:
+        check_place(arguments.to)
+
     async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
         if arguments.dry_run:
             pulled = await foresee(client, journal_file, arguments.to)

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.cli.ids import add_ids, read_ids
 from relay.cli.keyring import Keyring, connected
-from relay.cli.printing import printable, result, result_json, say, say_take_down
+from relay.cli.printing import PARTLY, printable, result, result_json, say, say_take_down
 from relay.cli.progress import over
 from relay.config import DeskConfig
 from relay.desk.client import DeskClient
@@ -19,8 +19,6 @@ from relay.errors import Corrupt, DeskRefused, NothingThere, RelayError, RelayUn
 from relay.queue.states import Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal.signing import SigningIdentity
-
-PARTLY = 3
 
 
 def add_commands(actions: Any) -> None:

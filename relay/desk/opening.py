@@ -16,6 +16,7 @@ from relay.desk.journal import (
     read_file,
     replace_file,
 )
+from relay.desk.places import check_place
 from relay.errors import (
     BoxBroken,
     Corrupt,
@@ -87,8 +88,10 @@ def prepare_folder(to: Path, journal_file: JournalFile, *, force: bool) -> None:
     """Make `to`, private to its owner, and clear what an `open` that was killed left in it.
 
     Raises:
-        UnsafePlace: others can read it, unless `force`.
+        UnsafePlace: others can read it, or will get what lies there, unless `force`.
     """
+    if not force:
+        check_place(to)
     make_private(to)
     if not force and to.stat().st_mode & 0o077:
         raise UnsafePlace(f"{to}: others on this computer can read it. Run: chmod 700 {to}")
