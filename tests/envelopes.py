@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relay.desk.journal import JournalFile
 from relay.seal.envelope import Submission, seal_envelope
-from relay.seal.files import load_recipients
+from relay.seal.lists import load_recipients
 from tests import photos
 
 PLAIN = Submission(
@@ -42,7 +42,8 @@ def clean_photo(seed: int = 1, size: tuple[int, int] = (1600, 1200)) -> bytes:
 def seal(campaign: Path, submission: Submission = PLAIN, photo: bytes | None = None) -> bytes:
     """An envelope to the recipients of that campaign."""
     photo = clean_photo() if photo is None else photo
-    recipients = load_recipients(campaign / "recipients.txt", slots=4, allow_classic=False)
+    listed = load_recipients(campaign / "recipients.txt")
+    recipients = [entry.recipient for entry in listed.entries]
     return seal_envelope(submission, photo, recipients, envelope_bytes=1 << 19, recipient_slots=4)
 
 
