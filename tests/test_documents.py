@@ -118,7 +118,7 @@ def typed(command: str, folder: Path) -> str:
     assert program == "relay"
     asked = [("passphrase: ", "four words of hers")]
     asked += [("again: ", "four words of hers")] if "generate" in arguments else []
-    done = at_terminal([RELAY, *arguments], asked, cwd=folder)
+    done = at_terminal(["env", "TERM=dumb", RELAY, *arguments], asked, cwd=folder)
     assert done.code == 0, done.out
     return done.out.replace("\r\n", "\n").lstrip("\n")
 
