@@ -1,12 +1,14 @@
 """The contact sheet, made by the command as a person types it; no relay is needed for that."""
 
 import base64
+import fcntl
 import hashlib
 import html
 import io
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -388,27 +390,45 @@ def test_a_full_disk_leaves_nothing_of_a_sheet(two: Path) -> None:
 
 @pytest.fixture
 def many(campaign: Path) -> Path:
-    """A desk with 60 envelopes in sealed/."""
-    photo = clean_photo()
-    for _ in range(60):
-        announce(campaign, seal(campaign, PLAIN, photo))
+    """A desk with 100 envelopes in sealed/."""
+    envelope = seal(campaign)
+    for _ in range(100):
+        announce(campaign, envelope)
     return campaign
 
 
 @contextmanager
-def under_way(campaign: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A review in the midst of its work: something stands in its part file."""
+def paused(campaign: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A review that was stopped in the midst of its work; it is to be told to go on, or killed."""
     command = [RELAY, "desk", "--config", "demo/desk.toml", "review", "sealed", "--to", "sheet"]
     part = campaign.parent / "sheet" / ".review.html.part"
     with subprocess.Popen(
         command, cwd=campaign.parent, stderr=subprocess.PIPE, text=True
     ) as process:
-        wait_until(lambda: part.exists() and part.stat().st_size > 0)
-        yield process
+        try:
+            wait_until(lambda: part.exists() and part.stat().st_size > 0)
+            wait_until(lambda: is_stopped_without_the_journal(campaign, process))
+            assert part.exists()
+            yield process
+        finally:
+            process.kill()  # one that is stopped would be waited for without end
+
+
+def is_stopped_without_the_journal(campaign: Path, process: "subprocess.Popen[str]") -> bool:
+    """Stop it; let it go on where it holds the lock that others need."""
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: ") T " in Path(f"/proc/{process.pid}/stat").read_text())
+    with (campaign / ".desk-journal.lock").open("r+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            process.send_signal(signal.SIGCONT)
+            return False
+    return True
 
 
 def test_what_a_killed_review_left_is_gone_after_the_next(many: Path) -> None:
-    with under_way(many) as process:
+    with paused(many) as process:
         process.kill()
     folder = many.parent / "sheet"
     assert [path.name for path in folder.iterdir()] == [".review.html.part"]
@@ -423,14 +443,15 @@ def test_what_a_killed_review_left_is_gone_after_the_next(many: Path) -> None:
 
 
 def test_two_reviews_at_once_do_not_mix(many: Path) -> None:
-    with under_way(many) as first:
+    with paused(many) as first:
         second = desk(many, "review", "sealed", "--to", "sheet")
         assert second.code == 1
         assert "another review is writing it" in second.err
+        first.send_signal(signal.SIGCONT)
         _, said = first.communicate()
     assert first.returncode == 0, said
     text = (many.parent / "sheet" / "review.html").read_text()
-    assert len(cards(text)) == 60
+    assert len(cards(text)) == 100
     assert text.endswith("</section>\n")
 
 
@@ -444,9 +465,10 @@ def test_what_is_taken_back_goes_from_the_sheet_too(many: Path) -> None:
 
 
 def test_what_is_taken_back_meanwhile_is_on_no_sheet(many: Path) -> None:
-    with under_way(many) as process:
+    with paused(many) as process:
         with JournalFile(many).update() as journal:
             destroy_copies(next(iter(journal.shown)), journal)
+        process.send_signal(signal.SIGCONT)
         _, said = process.communicate()
     assert process.returncode == 1
     assert "taken back meanwhile" in said
