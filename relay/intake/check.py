@@ -72,7 +72,6 @@ _COSTS = {
 async def check(config: ServerConfig, path: Path) -> list[Finding]:
     """Try out what a relay relies on, in an order for reading; path: that of relay.toml."""
     now = dt.datetime.now(dt.UTC)
-    places = check_places(config, path)
     return [
         *await _check_box(config),
         _check_protection(config, memory.NAME, MEMORY, stands=memory.is_freed_overwritten()),
@@ -80,6 +79,14 @@ async def check(config: ServerConfig, path: Path) -> list[Finding]:
         check_swap(),
         check_clock(now.date()),
         *check_decoders(heic=config.heic),
+        *check_campaign(config, path, now=now),
+    ]
+
+
+def check_campaign(config: ServerConfig, path: Path, *, now: dt.datetime) -> list[Finding]:
+    """Look at what belongs to the campaign and not to the machine: its files, settings, ways in."""
+    places = check_places(config, path)
+    return [
         *places,
         *_leave_out(check_key_files(config, today=now.date()), places),
         check_queue(config),

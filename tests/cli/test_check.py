@@ -1,5 +1,6 @@
 """`relay check`, and what `relay serve` does where something is missing."""
 
+import asyncio
 import dataclasses
 import datetime as dt
 import os
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from relay import memory
+from relay.cli import main
 from relay.config import ServerConfig
 from relay.intake import check as checking
 from relay.intake import machine, onion
 from relay.intake.certificate import check_certificate
 from relay.intake.exposure import check_listeners
+from relay.intake.finding import Finding
 from relay.intake.machine import check_clock
 from relay.intake.places import check_places
 from relay.intake.storage import check_room, least_free_bytes
+from relay.queue.store import SealedQueue
 from relay.scrub.decoders import find_known_bad, find_versions
 from relay.seal.keys import ClassicIdentity, HybridIdentity
 from relay.seal.lists import parse_recipients
@@ -42,7 +46,6 @@ from tests.conftest import (
     Service,
     Starter,
     configure,
-    free_port,
     relay,
     wait_until,
 )
@@ -201,11 +204,9 @@ def test_nothing_is_served_without_a_file_that_is_needed(
         (campaign / name).unlink()
     else:
         (campaign / name).write_text(content)
-    done = relay("check", "--config", campaign / "relay.toml", "--json")
-    assert (done.code, done.json["serves"]) == (1, False)
-    (wrong,) = (one for one in done.json["findings"] if one["state"] == "refused")  # type: ignore[attr-defined]
-    assert wrong["blocks"]
-    assert words in wrong["words"]
+    (wrong,) = (one for one in look(campaign) if one.is_danger)
+    assert wrong.blocks
+    assert words in wrong.words
     assert words in relay("serve", "--config", campaign / "relay.toml").err
 
 
@@ -213,9 +214,9 @@ def test_a_file_of_another_account_does_not_hide_what_is_wrong_in_it(campaign: P
     key = campaign / "service.key"
     key.write_text("nonsense")
     os.chown(key, 65533, -1)
-    state_and_words = findings(campaign)["service key"]
-    assert [state for state, _ in state_and_words] == ["refused", "refused"]
-    assert relay("check", "--config", campaign / "relay.toml", "--json").json["serves"] is False
+    done = relay("check", "--config", campaign / "relay.toml", "--json")
+    assert (done.code, done.json["serves"]) == (1, False)
+    assert [state for state, _ in said(done)["service key"]] == ["refused", "refused"]
 
 
 @pytest.mark.parametrize(
@@ -284,10 +285,26 @@ def test_a_list_that_nobody_signs_is_a_danger_and_one_that_ends_soon_is_said(
 # -- a campaign that is spoilt ---------------------------------------------------------------------
 
 
-def findings(campaign: Path) -> dict[str, list[tuple[str, str]]]:
-    """State and words of each finding, by name."""
-    done = relay("check", "--config", campaign / "relay.toml", "--json")
-    found: dict[str, list[tuple[str, str]]] = {}
+Found = dict[str, list[tuple[str, str]]]
+
+
+def look(campaign: Path) -> list[Finding]:
+    """What `relay check` finds out about a campaign, apart from the machine: no box is started."""
+    path = campaign / "relay.toml"
+    return checking.check_campaign(ServerConfig.load(path), path, now=dt.datetime.now(dt.UTC))
+
+
+def findings(campaign: Path) -> Found:
+    """State and words of each finding about a campaign, by name."""
+    found: Found = {}
+    for one in look(campaign):
+        found.setdefault(one.name, []).append((one.state, one.words))
+    return found
+
+
+def said(done: Result) -> Found:
+    """The same of every finding that a `relay check --json` has printed."""
+    found: Found = {}
     for one in done.json["findings"]:  # type: ignore[attr-defined]
         found.setdefault(one["name"], []).append((one["state"], one["words"]))
     dangers = [one for one in found.values() for state, _ in one if state == "refused"]
@@ -295,12 +312,25 @@ def findings(campaign: Path) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def test_what_is_found_out_about_a_campaign_is_what_a_check_prints(campaign: Path) -> None:
+    """So what the tests below look at without a box and a process is what an operator reads."""
+    (campaign / "staff.txt").write_text("nonsense\n")
+    printed = relay("check", "--config", campaign / "relay.toml", "--json").json["findings"]
+    found = [vars(one) for one in look(campaign)]
+    assert any(one["blocks"] for one in found)
+    assert without_room(printed[-len(found) :]) == without_room(found)  # type: ignore[index]
+
+
+def without_room(found: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Leave out how much is free on the disk, which changes meanwhile."""
+    return [one for one in found if one["name"] != "disk room"]
+
+
 def test_a_campaign_spoilt_in_every_way_is_told_how_to_mend_each(campaign: Path) -> None:
     """What a line says to run is run; then nothing is left of them."""
     config = campaign / "relay.toml"
     campaign.parent.chmod(0o777)
-    with running_briefly(campaign):
-        pass
+    make_queue(campaign)
     configure(
         campaign,
         demo="false",
@@ -319,7 +349,7 @@ def test_a_campaign_spoilt_in_every_way_is_told_how_to_mend_each(campaign: Path)
         (".", 0o757),
     ):  # fmt: skip
         (campaign / name).chmod(mode)
-    found = findings(campaign)
+    found = said(relay("check", "--config", config, "--json"))
     for name, file, mend in (
         ("relay.toml", "relay.toml", "chmod go-w"),
         ("recipients", "recipients.txt", "chmod go-w"),
@@ -343,7 +373,7 @@ def test_a_campaign_spoilt_in_every_way_is_told_how_to_mend_each(campaign: Path)
             subprocess.run(["sh", "-c", command], check=True)
         assert wrong[0][0] == ("advice" if name == "tor control" else "refused")
     assert [state for state, _ in found["listeners"]] == ["ok", "ok", "refused"], "form, tor, desk"
-    after = findings(campaign)
+    after = said(relay("check", "--config", config, "--json"))
     assert {name for name, each in after.items() for state, _ in each if state == "refused"} == {
         "listeners",
         "disk room",
@@ -352,14 +382,15 @@ def test_a_campaign_spoilt_in_every_way_is_told_how_to_mend_each(campaign: Path)
     assert relay("check", "--config", config).code == 0
 
 
-@contextmanager
-def running_briefly(campaign: Path) -> Iterator[Service]:
-    service = Service(campaign, free_port())
-    service.start()
-    try:
-        yield service
-    finally:
-        service.stop()
+def make_queue(campaign: Path) -> None:
+    """Make queue.sqlite as the service does at its first start, and close it."""
+    config = ServerConfig.load(campaign / "relay.toml")
+
+    async def make() -> None:
+        async with SealedQueue.open(config.database, max_queued=config.max_queued):
+            pass
+
+    asyncio.run(make())
 
 
 def write_certificate(
@@ -542,10 +573,9 @@ def test_the_check_disturbs_neither_a_service_that_runs_nor_a_queue_that_rests(
     campaign: Path, service: Service, dirty: bytes
 ) -> None:
     receipt = service.send(dirty).receipt
-    assert relay("check", "--config", campaign / "relay.toml").code == 0
-    assert findings(campaign)["queue"] == [
-        ("ok", "whole; synced, and overwritten where it is deleted")
-    ]
+    done = relay("check", "--config", campaign / "relay.toml", "--json")
+    assert done.code == 0
+    assert said(done)["queue"] == [("ok", "whole; synced, and overwritten where it is deleted")]
     assert "is here, locked" in service.post_receipt("receipt", receipt).text
     assert service.send(dirty, message="another").status == 200
     service.stop()
@@ -583,12 +613,12 @@ def test_a_queue_that_was_damaged_or_changed_is_found(
 
 
 def test_a_queue_that_another_program_has_is_not_called_damaged(campaign: Path) -> None:
-    with running_briefly(campaign):
-        pass
+    make_queue(campaign)
     with closing(sqlite3.connect(campaign / "queue.sqlite")) as other:
         other.execute("PRAGMA locking_mode = exclusive")
         other.execute("BEGIN IMMEDIATE")
-        (found,) = findings(campaign)["queue"]
+        done = relay("check", "--config", campaign / "relay.toml", "--json")
+    (found,) = said(done)["queue"]
     assert found == ("advice", f"{campaign}/queue.sqlite: another program has it. Try again")
 
 
@@ -625,7 +655,7 @@ def test_nothing_is_served_to_the_network_without_tls(
     assert done.code == 2
     assert "open to the network, without TLS" in done.err
     assert words in done.err
-    assert relay("check", "--config", campaign / "relay.toml", "--json").json["serves"] is False
+    assert any(one.blocks for one in look(campaign))
 
 
 def test_a_demo_is_served_to_this_machine_alone(campaign: Path) -> None:
@@ -669,15 +699,20 @@ def test_settings_that_protect_less_are_named_with_what_they_cost(campaign: Path
 
 @pytest.mark.parametrize("listen", ["0:18080", "1.2.3:80", "[::zz]:80", "[12:80", "999.1.1.1:80"])
 def test_an_address_that_is_none_is_refused_by_name_in_json_too(
-    campaign: Path, listen: str
+    campaign: Path, capsys: pytest.CaptureFixture[str], listen: str
 ) -> None:
+    def run(*arguments: str) -> Result:
+        """In this process: it is refused before anything else begins."""
+        code = main([*arguments, "--config", str(campaign / "relay.toml")])
+        return Result(code, *capsys.readouterr())
+
     configure(campaign, listen=f'"{listen}"')
     for command in ("serve", "check"):
-        done = relay(command, "--config", campaign / "relay.toml")
+        done = run(command)
         assert done.code == 2
         assert "listen: an address and a port" in done.err
         assert done.out == ""
-    done = relay("check", "--config", campaign / "relay.toml", "--json")
+    done = run("check", "--json")
     assert done.code == 2
     assert "listen: an address and a port" in done.err
     assert done.json == {
@@ -696,23 +731,26 @@ def test_an_address_that_is_none_is_refused_by_name_in_json_too(
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("service.key", 0o640), ("queue.sqlite", 0o604), ("queue.sqlite-wal", 0o604)],
+    [
+        ("service.key", 0o640),
+        ("queue.sqlite", 0o604),
+        ("queue.sqlite-wal", 0o604),
+        ("key.pem", 0o644),
+    ],
 )
 def test_nothing_is_served_while_others_can_read_a_secret(
     campaign: Path, name: str, mode: int
 ) -> None:
-    with running_briefly(campaign):
-        pass
+    make_queue(campaign)
+    write_certificate(campaign)
+    if name == "key.pem":
+        with_tls(campaign)
     (campaign / name).touch(mode=0o600)
     (campaign / name).chmod(mode)
     done = relay("serve", "--config", campaign / "relay.toml")
     assert done.code == 2
-    assert f"Run: chmod 600 {campaign / name}" in done.err
-    key = campaign / "key.pem"
-    write_certificate(campaign)
-    with_tls(campaign)
-    key.chmod(0o644)
-    assert str(key) in relay("serve", "--config", campaign / "relay.toml").err
+    mend = "go-w,o-rwx" if name == "key.pem" else "600"
+    assert f"Run: chmod {mend} {campaign / name}" in done.err
 
 
 # -- the machine -----------------------------------------------------------------------------------
