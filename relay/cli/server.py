@@ -1,6 +1,7 @@
 """`relay init`, `serve`, `demo`, `check`, `purge`: the operator's commands.
 
-The server's packages are imported where a command runs, so that a desk does without them.
+The server's packages are imported where a command runs, so that a desk does without them. What
+makes keys is, too: `serve` begins twice (relay.memory), and makes none.
 """
 
 import argparse
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay import memory
-from relay.cli.campaign import CONFIG_NAME, DESK_NAME, make_campaign, write_desk
 from relay.cli.printing import printable, result, result_json, say
 from relay.config import ServerConfig, split_listen
 from relay.errors import ConfigInvalid, NotKept, RelayError
@@ -54,6 +54,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _init(arguments: argparse.Namespace) -> int:
+    from relay.cli.campaign import CONFIG_NAME, make_campaign  # noqa: PLC0415 - it makes keys
+
     folder = arguments.folder
     make_campaign(folder, campaign=arguments.campaign, listen=_DEFAULT_LISTEN, is_demo=False)
     ServerConfig.load(folder / CONFIG_NAME)
@@ -86,6 +88,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     folder = arguments.dir
     if arguments.listen is not None:
         split_listen(arguments.listen, "--listen")
+    memory.overwrite_freed()  # before a secret is made
+    from relay.cli.campaign import CONFIG_NAME, DESK_NAME, make_campaign, write_desk  # noqa: PLC0415 - it makes keys
+
     if not (folder / CONFIG_NAME).is_file():
         listen = arguments.listen or _DEFAULT_LISTEN
         make_campaign(folder, campaign="demo", listen=listen, is_demo=True)
