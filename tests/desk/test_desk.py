@@ -5,10 +5,14 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from relay.cli.campaign import write_desk
 from relay.queue.states import Reason
 from relay.seal import age
 from relay.seal.envelope import pack, unpack
@@ -16,18 +20,102 @@ from relay.seal.files import load_identities
 from relay.seal.lists import load_recipients, load_staff
 from relay.seal.signing import SigningIdentity
 from tests import photos
-from tests.conftest import RELAY, Service, Starter, relay, wait_until
+from tests.conftest import RELAY, Answer, Result, Service, Starter, free_port, relay, wait_until
 from tests.judge import judge
 
 
+class Sleeper(Service):
+    """A relay that starts when it is first asked for something. Opening asks it for nothing."""
+
+    def wake(self) -> None:
+        if self.process is None:
+            self.start()
+
+    def request(self, *arguments: Any, **options: Any) -> Answer:
+        self.wake()
+        return super().request(*arguments, **options)
+
+    def desk(self, *arguments: str | Path, config: Path | None = None) -> Result:
+        if arguments[0] != "open":
+            self.wake()
+        return super().desk(*arguments, config=config)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            super().kill()
+
+
+Settle = Callable[[Path], Sleeper]
+
+
+def settled(left: Path, folder: Path) -> Sleeper:
+    """A relay and its desk, asleep in `folder`, with all that those of before have left."""
+    for name in ("demo", "sealed"):
+        shutil.copytree(left / name, folder / name)
+    service = Sleeper(folder / "demo", free_port())
+    write_desk(service.folder, f"127.0.0.1:{service.port}")
+    journal = service.folder / "desk-journal.json"
+    journal.write_text(journal.read_text().replace(str(left), str(folder)))
+    return service
+
+
+@pytest.fixture(scope="module")
+def left_pulled(campaign_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is left by a relay that was stopped, and by a desk that pulled three submissions."""
+    folder = tmp_path_factory.mktemp("pulled")
+    service = Service(Path(shutil.copytree(campaign_template, folder / "demo")), free_port())
+    service.start()
+    try:
+        for number in range(3):
+            service.send(photos.dirty_jpeg(photos.picture(seed=number)), message=f"n{number}")
+        assert service.desk("pull", "--to", "sealed").code == 0
+        assert service.stop() == 0
+    finally:
+        service.kill()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def left_released(left_pulled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """The same after a release; under True, the desk has verified the log since."""
+    left = {False: left_pulled}
+    for looked, words in (
+        (False, ["release", ids_in(left_pulled)[0]]),
+        (True, ["log", "--verify"]),
+    ):
+        folder = tmp_path_factory.mktemp("released")
+        service = settled(left[False], folder)
+        try:
+            assert service.desk(*words).code == 0
+            assert service.stop() == 0
+        finally:
+            service.kill()
+        left[looked] = folder
+    return left
+
+
+def ids_in(folder: Path) -> list[str]:
+    return sorted(path.stem for path in (folder / "sealed").iterdir())
+
+
 @pytest.fixture
-def pulled(service: Service) -> tuple[Service, list[str]]:
+def settle(tmp_path: Path) -> Iterator[Settle]:
+    """Begin where others have left off: a copy for each test."""
+    with ExitStack() as stack:
+
+        def begin(left: Path) -> Sleeper:
+            service = settled(left, tmp_path)
+            stack.callback(service.kill)
+            return service
+
+        yield begin
+
+
+@pytest.fixture
+def pulled(left_pulled: Path, settle: Settle) -> tuple[Service, list[str]]:
     """A relay with three submissions, pulled into sealed/."""
-    for number in range(3):
-        service.send(photos.dirty_jpeg(photos.picture(seed=number)), message=f"n{number}")
-    report = service.desk("pull", "--to", "sealed", "--json")
-    assert report.code == 0
-    return service, sorted(report.json["fetched"])  # type: ignore[call-overload]
+    service = settle(left_pulled)
+    return service, ids_in(home(service))
 
 
 def home(service: Service) -> Path:
@@ -437,12 +525,9 @@ def tamper(service: Service, statement: str) -> None:
 )
 @pytest.mark.parametrize("looked_before", [True, False])
 def test_a_tampered_log_is_found(
-    pulled: tuple[Service, list[str]], statement: str, *, looked_before: bool
+    left_released: dict[bool, Path], settle: Settle, statement: str, *, looked_before: bool
 ) -> None:
-    service, ids = pulled
-    service.desk("release", ids[0])
-    if looked_before:
-        assert service.desk("log", "--verify").code == 0
+    service = settle(left_released[looked_before])
     tamper(service, statement)
     verified = service.desk("log", "--verify")
     assert verified.code == 13, verified.err
@@ -552,6 +637,7 @@ def test_commands_at_the_same_time_do_not_lose_what_the_other_remembers(
     pulled: tuple[Service, list[str]],
 ) -> None:
     service, ids = pulled
+    service.get("/")
     base = [RELAY, "desk", "--config", "demo/desk.toml"]
     commands = [["release", ids[0]], ["release", ids[1]], ["open", "sealed", "--to", "opened"]]
     running = [
