@@ -125,7 +125,9 @@ def find_excuse(report: pytest.TestReport, root: Path) -> Excuse | None:
 
 
 def is_whole(config: pytest.Config) -> bool:
-    """Whether nobody has asked for a part of the suite."""
+    """Whether nobody has asked for a part of the suite, and this is not one of two who share it."""
+    if hasattr(config, "workerinput"):
+        return False
     typed = config.invocation_params.args
     return config.args_source == pytest.Config.ArgsSource.TESTPATHS and not any(
         argument == option or argument.startswith(f"{option}=") or _is_joined(argument, option)

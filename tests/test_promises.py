@@ -116,6 +116,39 @@ def test_a_promise_that_nothing_proved_fails_the_session_by_name(
     assert "Nothing is kept" not in said
 
 
+SHARED_OUT = ("-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "", None),
+        ("def test_two", "def other_two", "did not run"),
+        ("def test_two(n):\n    pass", "def test_two(n):\n    assert n == 1", "failed"),
+        ("def test_two(n):", "def test_two(n):\n    if n == 2: pytest.skip('x')", "was skipped"),
+        ("def test_two(n):", "@pytest.mark.xfail\ndef test_two(n):\n    assert 0", "failed"),
+        ("def test_two(n):\n    pass", "def test_two(n):\n    import os; os.abort()", "failed"),
+    ],
+)
+def test_promises_are_kept_where_two_share_the_tests_too(
+    suite: Path, old: str, new: str, said: str | None
+) -> None:
+    """Each sees a half, and judges nothing; that is for whoever hears of both."""
+    shutil.copyfile(suite / "tests/test_it.py", suite / "tests/test_more.py")
+    change(suite, old, new)
+    code, shown = run(suite, *SHARED_OUT)
+    assert code == (said is not None), shown
+    judged = [line for line in shown.splitlines() if line.startswith('"')]
+    assert judged == ([f'"Nobody is named": tests/test_it.py::test_two {said}'] if said else [])
+
+
+def test_an_excuse_is_one_where_two_share_the_tests_too(suite: Path) -> None:
+    change(suite, "def test_two(n):", "def test_two(n):\n    pytest.skip('needs ../shared')")
+    code, said = run(suite, *SHARED_OUT)
+    assert code == 0
+    assert "test_two needs ../shared" in said
+
+
 def test_a_test_that_was_deselected_by_a_file_fails_the_session(suite: Path) -> None:
     path = suite / "pytest.ini"
     path.write_text(path.read_text().replace("addopts =", "addopts = -k one"))
