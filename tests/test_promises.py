@@ -64,6 +64,7 @@ def promise(folder: Path, promises: dict[str, str]) -> None:
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none has a part in this, and all are slow
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=folder,
@@ -116,7 +117,7 @@ def test_a_promise_that_nothing_proved_fails_the_session_by_name(
     assert "Nothing is kept" not in said
 
 
-SHARED_OUT = ("-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+SHARED_OUT = ("-q", "-p", "xdist", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 @pytest.mark.parametrize(
