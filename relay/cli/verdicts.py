@@ -162,7 +162,7 @@ def _send(arguments: argparse.Namespace) -> int:
     async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
         await _hand_over_all(client, journal_file, sound, report)
         if not report.failed:
-            say(f"All {len(sound)} are with the relay. Delete {arguments.file}.")
+            say(f"The relay has them all. Delete {arguments.file}.")
         return report.end(signer=file.signer)
 
     return connected(config, keyring, work)

@@ -35,7 +35,7 @@ curl -s -F token="$token" -F photo=@"$1" -F message="${2:-}" "$FORM" |
 """
 TAKE_BACK = """#!/bin/sh
 # take-back: takes back what was sent last
-curl -s -d receipt="$(cat receipt)" "${FORM}withdraw" | grep -qi "destroyed\\|take the post down" && echo "taken back"
+[ "$(curl -s -o page -w '%{http_code}' -d receipt="$(cat receipt)" "${FORM}withdraw")" = 200 ] && echo "taken back"
 """  # noqa: E501 - a line of shell
 WORDS_OF_A_KEY = re.compile(r"(?<![a-z])(?:[a-z]{3,8} ){7}[a-z]{3,8}(?![a-z])")
 CHANGING = (
