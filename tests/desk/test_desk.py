@@ -95,7 +95,7 @@ def left_released(left_pulled: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def ids_in(folder: Path) -> list[str]:
-    return sorted(path.stem for path in (folder / "sealed").iterdir())
+    return sorted(path.stem for path in (folder / "sealed").glob("*.age"))
 
 
 @pytest.fixture
