@@ -124,7 +124,7 @@ def test_a_dependency_from_an_address_is_named(copy: Path) -> None:
 
 def test_a_dependency_that_was_not_locked_is_named(copy: Path) -> None:
     path = copy / "pyproject.toml"
-    path.write_text(path.read_text().replace('"piexif>', '"rich>=14",\n    "piexif>'))
-    assert {f"{name}.txt lacks rich on Python 3.11: scripts/lock" for name in LISTS} <= set(
+    path.write_text(path.read_text().replace('"piexif>', '"textual>=8",\n    "piexif>'))
+    assert {f"{name}.txt lacks textual on Python 3.11: scripts/lock" for name in LISTS} <= set(
         locks.check(copy)
     )
