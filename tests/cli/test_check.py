@@ -37,7 +37,7 @@ from relay.intake.storage import check_room, least_free_bytes
 from relay.queue.store import SealedQueue
 from relay.scrub.decoders import find_known_bad, find_versions
 from relay.seal.keys import ClassicIdentity, HybridIdentity
-from relay.seal.lists import parse_recipients
+from relay.seal.lists import load_recipients, parse_recipients
 from relay.seal.signing import SigningIdentity
 from tests.conftest import (
     RELAY,
@@ -377,8 +377,13 @@ def test_a_campaign_spoilt_in_every_way_is_told_how_to_mend_each(campaign: Path)
     assert {name for name, each in after.items() for state, _ in each if state == "refused"} == {
         "listeners",
         "disk room",
+        "signature",
     }
-    configure(campaign, min_free_bytes=0, desk_listen='"127.0.0.1:8081"')
+    signing, recipients = SigningIdentity.generate(), campaign / "recipients.txt"
+    listed = load_recipients(recipients).signed(signing, campaign="demo", number=1)
+    recipients.write_text(listed.encode())
+    settings = {"desk_listen": "127.0.0.1:8081", "campaign_signer": signing.signer().encoded}
+    configure(campaign, min_free_bytes=0, **{key: f'"{value}"' for key, value in settings.items()})
     assert relay("check", "--config", config).code == 0
 
 
