@@ -88,7 +88,7 @@ def test_without_a_terminal_what_draws_is_not_even_loaded(sealed: Path) -> None:
 def test_what_waits_for_the_relay_shows_how_far_it_is_too(service: Service, dirty: bytes) -> None:
     service.send(dirty)
     assert "Fetching" in typed(service.folder, "pull --to sealed").out
-    (name,) = (path.stem for path in (service.folder.parent / "sealed").iterdir())
+    (name,) = (path.stem for path in (service.folder.parent / "sealed").glob("*.age"))
     released = typed(service.folder, f"release {name[:8]}")
     assert "Sending" in released.out
     assert f"{name}: released" in left(released.out)

@@ -72,7 +72,7 @@ def make_laptop(folder: Path, campaign: Path | None, relay_line: str = "") -> La
     laptop = Laptop(folder)
     laptop.knows()
     if campaign is not None:
-        for name, line in (("recipients.txt", recipient), ("staff.txt", signer)):
+        for name, line in (("recipients.txt", recipient), ("staff.txt", signer.encoded)):
             with (campaign / name).open("a") as lines:
                 lines.write(f"{line}\n")
     return laptop

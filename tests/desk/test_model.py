@@ -469,7 +469,7 @@ class Campaign(RuleBasedStateMachine):
     async def _decide(self, desk: Desk, client: WatchedClient, command: Decide) -> None:
         kept = self.model.all[command.id]
         decision, journal = kept.decision(command.verdict), desk.journal_file.read()
-        if command.id in journal.envelopes:
+        if command.id in journal.envelopes and command.id not in journal.gone:
             made = make_decision(journal, command.id, command.verdict, decision.reason)
             assert made == decision
         else:  # the command stops here; a bold desk goes on

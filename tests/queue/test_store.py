@@ -370,12 +370,12 @@ async def test_freed_leases_go_to_whoever_asks_next_and_the_log_says_who_freed_t
     assert await queue.free(BERTA, by=BERTA, today=DAY) == ()
     assert await queue.free(ALICE, by=BERTA, today=DAY) == (submission_id,)
     with pytest.raises(NothingThere, match="run out"):
-        await queue.decide(verdict(submission_id, b"x"), today=DAY)
+        await queue.decide(verdict(submission_id, b"x"), bearer=ALICE, today=DAY)
     with pytest.raises(NothingThere):
         await queue.envelope(submission_id, ALICE)
     handout = await queue.lease(BERTA, today=DAY, include_today=True)
     assert [lease.id for lease in handout.leases] == [submission_id]
-    await queue.decide(verdict(submission_id, b"x", signer=BERTA), today=DAY)
+    await queue.decide(verdict(submission_id, b"x", signer=BERTA), bearer=BERTA, today=DAY)
     assert await queue.free(BERTA, by=ALICE, today=DAY) == (), "what is decided stays decided"
     entries = (await queue.read_log(after=0, limit=10)).entries
     assert [(entry.action, entry.signer) for entry in entries] == [
