@@ -7,11 +7,12 @@ from typing import Any
 
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import PARTLY, printable, result, result_json, say
+from relay.cli.progress import over
 from relay.config import DeskConfig
 from relay.desk.add import Added, Choices, add_all, fetch_campaign
 from relay.desk.client import DeskClient
 from relay.desk.journal import JournalFile
-from relay.errors import ConfigInvalid
+from relay.errors import ConfigInvalid, RelayUnreachable
 from relay.seal.envelope import MESSAGE_CHARACTERS
 from relay.seal.signing import SigningIdentity
 
@@ -37,28 +38,36 @@ def add_command(actions: Any) -> None:
 def _add(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
     choices = _read_choices(arguments)
+    if not (config.campaign_signer or config.passphrase_file):  # a demo has the second
+        raise ConfigInvalid(
+            "Nobody vouches for the keys that the relay would have it sealed to. Put the key that "
+            'signs your campaign\'s list into desk.toml: campaign_signer = "relaysigner1…"'
+        )
 
     async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
         campaign = await fetch_campaign(client, journal_file, config.campaign_signer)
-        outcomes = await add_all(
+        outcomes = []
+        async for outcome in add_all(
             None if arguments.dry_run else client,
             campaign,
-            arguments.files,
+            over(arguments.files, "Sending", quiet=arguments.json),
             choices,
             accept_missing=config.accept_missing,
-        )
-        return _report(outcomes, arguments, is_vouched_for=bool(config.campaign_signer))
+        ):
+            if not arguments.json:
+                _print(outcome, dry_run=arguments.dry_run)
+            outcomes.append(outcome)
+        return _report(outcomes, arguments)
 
     return connected(config, Keyring(config), work)
 
 
-def _report(outcomes: list[Added], arguments: argparse.Namespace, *, is_vouched_for: bool) -> int:
+def _report(outcomes: list[Added], arguments: argparse.Namespace) -> int:
     if arguments.json:
         result_json({"dry_run": arguments.dry_run, "added": [_json(one) for one in outcomes]})
-    else:
-        _print(outcomes, arguments)
-        if not is_vouched_for and any(one.error is None for one in outcomes):
-            say("Nobody vouches for the keys it is sealed to: set campaign_signer in desk.toml.")
+    elif any(one.error is None for one in outcomes) and not arguments.dry_run:
+        say("What is sealed still lies in its file, with all that it carried. Delete these files,")
+        say("and the e-mails, everywhere.")
     errors = [one.error for one in outcomes if one.error is not None]
     if not errors:
         return 0
@@ -86,17 +95,16 @@ def _read_choices(arguments: argparse.Namespace) -> Choices:
     )
 
 
-def _print(outcomes: list[Added], arguments: argparse.Namespace) -> None:
-    state = "would be sealed" if arguments.dry_run else "sealed in the queue"
-    for one in outcomes:
-        name = printable(str(one.source))
-        if one.error is not None:
-            say(f"{name}: {printable(one.error.message)}")
-            continue
-        left = f"; it carried: {', '.join(one.removed)}" if one.removed else ""
-        result(f"{name}: {state}{left}")
-    if any(one.error is None for one in outcomes) and not arguments.dry_run:
-        say("The files themselves still carry all that. Delete them, and the e-mails, everywhere.")
+def _print(outcome: Added, *, dry_run: bool) -> None:
+    name = printable(str(outcome.source))
+    if outcome.error is not None:
+        say(f"{name}: {printable(outcome.error.message)}")
+        if isinstance(outcome.error, RelayUnreachable):
+            say("    It may be there all the same: pull and look before you add it again.")
+        return
+    state = "would be sealed" if dry_run else "sealed in the queue"
+    left = f"; it carried: {', '.join(outcome.removed)}" if outcome.removed else ""
+    result(f"{name}: {state}{left}")
 
 
 def _json(one: Added) -> dict[str, object]:

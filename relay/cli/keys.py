@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from relay.cli import lists
 from relay.cli.printing import get_passphrase, result, result_json, say, shorten
-from relay.errors import ConfigInvalid, RelayError
+from relay.desk.places import check_place
+from relay.errors import ConfigInvalid, NothingThere
 from relay.seal.files import (
     KeptIdentity,
     load_kept,
@@ -31,6 +32,8 @@ SIGNER_NAME = "signer.age"
 ONION_KEY_NAME = "desk.auth_private"
 _ONION = re.compile(r"([a-z2-7]{56})(\.onion)?")
 _ONE_DAY = dt.timedelta(days=1)
+# As long as a relay keeps what nobody has fetched (retain_days).
+_STILL_WAITING = dt.timedelta(days=30)
 
 
 def add_commands(commands: Any) -> None:
@@ -46,6 +49,7 @@ def add_commands(commands: Any) -> None:
 
     generate = add("generate", _generate, "make a colleague's keys, protected by a passphrase")
     generate.add_argument("--until", type=_day, help="the last day of the identity, YYYY-MM-DD")
+    generate.add_argument("--force", action="store_true", help="even in a place that is not safe")
     generate.add_argument(
         "--from", type=_day, dest="first", help="its first day; default: the next"
     )
@@ -104,6 +108,8 @@ def _generate(arguments: argparse.Namespace) -> int:
     folder = arguments.folder
     if arguments.until is None and arguments.first is not None:
         raise ConfigInvalid("--from needs --until: a period has an end")
+    if not arguments.force:
+        check_place(folder)
     if arguments.until is not None and (folder / IDENTITY_NAME).exists():
         return _add_period(arguments)
     period = Period()
@@ -113,6 +119,10 @@ def _generate(arguments: argparse.Namespace) -> int:
     kept, signer = make_keys(folder, passphrase, period=period)
     say(f"Two secret files are in {folder}: {IDENTITY_NAME}, {SIGNER_NAME}.")
     say("Keep them and the passphrase apart. Nobody can restore either.")
+    if arguments.until is None:
+        say(
+            "They have no end. With --until DAY they could be destroyed in time (keys/rotation.md)."
+        )
     say("These two lines are public, for recipients.txt and staff.txt:")
     _print(arguments, [kept], signer)
     return 0
@@ -120,7 +130,10 @@ def _generate(arguments: argparse.Namespace) -> int:
 
 def _add_period(arguments: argparse.Namespace) -> int:
     """Add the next period's identity to a file that has one; the signer stays."""
-    path = arguments.folder / IDENTITY_NAME
+    path, signer = arguments.folder / IDENTITY_NAME, arguments.folder / SIGNER_NAME
+    if not signer.exists():
+        words = "the other half of her keys is not there. Put it back, or begin in an empty folder"
+        raise ConfigInvalid(f"{signer}: {words}")
     passphrase = _passphrase(arguments, twice=False)
     kept = load_kept(path, passphrase)
     ends = [one.period.last for one in kept if one.period.last is not None]
@@ -149,16 +162,15 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _destroy(arguments: argparse.Namespace) -> int:
     path, last = arguments.folder / IDENTITY_NAME, arguments.until
-    if last >= _today() and not arguments.force:
-        raise ConfigInvalid(
-            f"--until {last}: not over yet. What comes in till then can't be opened"
-        )
+    if last + _STILL_WAITING >= _today() and not arguments.force:
+        words = f"till {last + _STILL_WAITING} the relay may hold what only that identity opens"
+        raise ConfigInvalid(f"--until {last}: {words}. Come back then, or add --force")
     passphrase = _passphrase(arguments, twice=False)
     kept = load_kept(path, passphrase)
     over = [one for one in kept if one.period.last is not None and one.period.last <= last]
     left = [one for one in kept if one not in over]
     if not over:
-        raise RelayError(f"{path}: no identity ends by {last}. Nothing was destroyed.")
+        raise NothingThere(f"{path}: no identity ends by {last}. Nothing was destroyed.")
     if not left and not arguments.force:
         words = "that would leave none. Make the next first: relay keys generate --until"
         raise ConfigInvalid(f"{path}: {words}")

@@ -35,7 +35,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     keys = _read_keys(arguments.keys)
     words = arguments.words
     try:
-        same = [key for key in keys if words and count_alike(key, words) == _whole(key)]
+        same = [key for key in keys if words is not None and count_alike(key, words) == _whole(key)]
     except ValueError as error:
         raise ConfigInvalid(f"--words: {error}") from None
     if arguments.json:
@@ -46,9 +46,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         result_json({"keys": found})
     else:
         for key, about in keys.items():
-            if not words or key in same:
+            if words is None or key in same:
                 result(f"{fingerprint(key)}  {shorten(key)}{about and f' ({about})'}")
-    if not words:
+    if words is None:
         return 0
     if not same:
         raise RelayError(_differ(keys, words))
@@ -104,6 +104,7 @@ def _read_signature(listed: RecipientList) -> dict[str, str]:
         ConfigInvalid: somebody did, and it was changed since.
     """
     if not listed.untrusted_signature:
+        say(f"{listed.path}: nobody has signed it.")
         return {}
     try:
         signer = Signer.parse(listed.untrusted_signer)

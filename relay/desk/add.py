@@ -1,7 +1,7 @@
 """What still comes by e-mail: clean it in the box, seal it here, put it into the same queue."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -77,19 +77,19 @@ async def fetch_campaign(
     with journal_file.update() as journal:
         journal.pin_campaign(campaign.name)
         if campaign_signer:
-            journal.pin_list(listed.number)
+            journal.pin_list(campaign_signer, listed.number)
     return campaign
 
 
 async def add_all(
     client: DeskClient | None,
     campaign: Campaign,
-    sources: Sequence[Path],
+    sources: Iterable[Path],
     choices: Choices,
     *,
     accept_missing: Sequence[str] = (),
-) -> list[Added]:
-    """Clean, seal and send each file. One that fails does not keep back the others.
+) -> AsyncIterator[Added]:
+    """Clean, seal and send each file, yielding as it goes; one that fails keeps back no other.
 
     client: None to clean, and send nothing.
 
@@ -99,7 +99,7 @@ async def add_all(
     today = dt.datetime.now(dt.UTC).date()
     recipients = campaign.listed.current(today, slots=campaign.recipient_slots)
     budget = photo_budget(campaign.envelope_bytes)
-    outcomes = []
+    campaign.listed.require_sealing()
     async with make_scrubber(accept_missing, max_jpeg_bytes=budget) as scrubber:
         for source in sources:
             try:
@@ -108,10 +108,9 @@ async def add_all(
                     sealed = _seal(photo, campaign, recipients, choices)
                     await client.send("POST", "/desk/v1/submission", sealed)
             except RelayError as error:
-                outcomes.append(Added(source=source, error=error))
+                yield Added(source=source, error=error)
             else:
-                outcomes.append(Added(source=source, removed=tuple(photo.removed.words())))
-    return outcomes
+                yield Added(source=source, removed=tuple(photo.removed.words()))
 
 
 def _seal(

@@ -63,7 +63,7 @@ class Journal:
     verdicts: Verdicts = field(default_factory=Verdicts)
     log_seq: int = 0
     log_hash: str = Head().hash.hex()
-    list_number: int = 0
+    lists: dict[str, int] = field(default_factory=dict)
     take_down: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     pulls: int = 0
@@ -84,15 +84,15 @@ class Journal:
             raise Corrupt("The relay speaks for another campaign than before.")
         self.campaign = untrusted_name
 
-    def pin_list(self, number: int) -> None:
-        """Remember the number of the campaign's newest signed list.
+    def pin_list(self, signer: str, number: int) -> None:
+        """Remember the number of a signer's newest list of recipients.
 
         Raises:
             Corrupt: a newer one was seen before.
         """
-        if number < self.list_number:
+        if number < self.lists.get(signer, 0):
             raise Corrupt("The relay's list of recipients is older than one that was there before.")
-        self.list_number = number
+        self.lists[signer] = number
 
     def pin_envelope(self, submission_id: str, digest: str) -> None:
         """Remember the digest of an envelope.
@@ -179,8 +179,7 @@ def _parse(fields: dict[str, Any]) -> Journal:
     if not all(isinstance(seq, int) for seq in verdicts.after.values()):
         raise TypeError
     fields["campaign"].encode()
-    numbers = {name: int(fields.get(name, 0)) for name in ("log_seq", "list_number")}
-    journal = Journal(**fields | {"verdicts": verdicts} | numbers)
+    journal = Journal(**fields | {"verdicts": verdicts, "log_seq": int(fields["log_seq"])})
     _check_offline(journal)
     return journal
 
@@ -191,9 +190,10 @@ def _check_offline(journal: Journal) -> None:
     for ids in lists:
         if not isinstance(ids, list) or not all(map(ID.fullmatch, ids)):
             raise ValueError("not a list of ids")
-    for signer in journal.manifests:
+    for signer in (*journal.manifests, *journal.lists):
         Signer.parse(signer)
-    if not all(type(n) is int and n >= 0 for n in (journal.pulls, *journal.manifests.values())):
+    numbers = (journal.pulls, *journal.manifests.values(), *journal.lists.values())
+    if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("not a number")
     for submission_id, statement in journal.verdicts.signed.items():
         if Decision.parse(statement).id.hex() != submission_id:

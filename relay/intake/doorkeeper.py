@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid, NotKept
 from relay.intake.door import Campaign, Cause, Door
-from relay.intake.events import events
+from relay.intake.events import events, report
 from relay.intake.recipients import load_today, remember_list
 from relay.intake.storage import least_free_bytes
 from relay.intake.submit import CANT_WRITE
@@ -59,16 +59,23 @@ class Doorkeeper:
         found = (today, _identify(self._config))
         if found == self._read:
             return
-        self._read = found
+        self._read = None
+        self._door.campaign = None  # an older list is nobody's wish, whatever goes wrong now
         try:
-            self._door.campaign = await self._load_campaign(today)
+            campaign = await self._load_campaign(today)
         except ConfigInvalid as error:
-            self._door.campaign = None
             self._door.close(Cause.RECIPIENTS, error.message)
-        except NotKept:
-            self._read = None  # the queue's own look closes; then this one comes again
+            self._read = found
+        except NotKept:  # comes again with the next round
+            self._door.close(Cause.RECIPIENTS, f"{self._config.recipients}: {CANT_WRITE}")
+        except Exception as error:  # noqa: BLE001 - a list that breaks us must not keep us open
+            report(error)
+            self._door.close(Cause.RECIPIENTS, f"{self._config.recipients}: can't be used")
+            self._read = found
         else:
+            self._door.campaign = campaign
             self._door.mend(Cause.RECIPIENTS)
+            self._read = found
 
     async def _load_campaign(self, today: dt.date) -> Campaign:
         config = self._config

@@ -49,6 +49,15 @@ class NonceBook:
         Raises:
             DeskRefused: not ours, too old, or spent.
         """
+        body, expires = self.check(untrusted_nonce)
+        self._spent[body] = expires
+
+    def check(self, untrusted_nonce: str) -> tuple[bytes, int]:
+        """Return what is kept of a nonce that can still be used, and until when.
+
+        Raises:
+            DeskRefused: not ours, too old, or spent.
+        """
         try:
             raw = bytes.fromhex(untrusted_nonce)
         except ValueError:
@@ -61,7 +70,7 @@ class NonceBook:
         self._spent = {nonce: until for nonce, until in self._spent.items() if until >= now}
         if expires < now or body in self._spent:
             raise DeskRefused
-        self._spent[body] = expires
+        return body, expires
 
     def _mac(self, body: bytes) -> bytes:
         return blake2b(body, digest_size=_MAC_BYTES, key=self._key, encoder=RawEncoder)
@@ -99,23 +108,32 @@ class Handover:
         Raises:
             DeskRefused: unknown signer, wrong signature, spent nonce, no such role: one answer.
         """
-        colleague = self.staff.get(request.untrusted_signer)
-        if colleague is None or (role is not None and role not in colleague.roles):
-            raise DeskRefused
-        signer = colleague.signer
-        statement = signing.request_statement(
-            method=request.method,
-            host=request.host,
-            path=request.path,
-            body=request.body,
-            nonce=request.untrusted_nonce,
-        )
+        self.expect(request.untrusted_signer, request.untrusted_nonce, role=role)
+        signer = self.staff[request.untrusted_signer].signer
         try:
+            statement = signing.request_statement(
+                method=request.method,
+                host=request.host,
+                path=request.path,
+                body=request.body,
+                nonce=request.untrusted_nonce,
+            )
             signer.verify(signing.REQUEST, statement, request.untrusted_signature)
-        except Corrupt:
+        except (Corrupt, UnicodeError):
             raise DeskRefused from None
         self.nonces.spend(request.untrusted_nonce)
         return signer.encoded
+
+    def expect(self, untrusted_signer: str, untrusted_nonce: str, *, role: Role | None) -> None:
+        """Return where the body of such a request is worth reading.
+
+        Raises:
+            DeskRefused: no such colleague, no such role, no nonce of ours.
+        """
+        colleague = self.staff.get(untrusted_signer)
+        if colleague is None or (role is not None and role not in colleague.roles):
+            raise DeskRefused
+        self.nonces.check(untrusted_nonce)
 
     async def lease(self, colleague: str) -> Handout:
         """Lease what waits to `colleague`; days past, unless configured otherwise."""
@@ -131,7 +149,11 @@ class Handover:
 
     async def free(self, colleague: str, untrusted_holder: str) -> tuple[bytes, ...]:
         """End the leases of a colleague whose laptop is lost; she may have left the staff file."""
-        return await self.queue.free(untrusted_holder, by=colleague, today=self.today())
+        try:
+            holder = Signer.parse(untrusted_holder).encoded
+        except ValueError:
+            raise DeskRefused from None
+        return await self.queue.free(holder, by=colleague, today=self.today())
 
     async def envelope(self, colleague: str, submission_id: bytes) -> bytes:
         """Return an envelope that `colleague` has leased."""
@@ -156,6 +178,7 @@ class Handover:
         campaign = self.door.require_open()
         check_shape(
             untrusted_file,
+            campaign.recipients[0],
             envelope_bytes=campaign.envelope_bytes,
             recipient_slots=campaign.recipient_slots,
         )

@@ -22,16 +22,20 @@ class Today:
 
     listed: RecipientList
     recipients: Sequence[HybridRecipient | ClassicRecipient]
-    closes_on: dt.date | None  # within WARN_DAYS
+    thins_on: dt.date | None  # within WARN_DAYS
 
     @property
     def warning(self) -> str | None:
         """What the operator has to do soon, in words; None: nothing."""
-        if self.closes_on is None:
+        if self.thins_on is None:
             return None
+        left = self.listed.count(self.thins_on)
+        then = f"only {left} of {len(self.recipients)} recipients are valid"
+        if not left:
+            then = "no recipient is valid, and the form closes"
         return (
-            f"{self.listed.path}: from {self.closes_on} on no recipient is valid, and the form "
-            "closes. Put the campaign's next list there before (keys/rotation.md)"
+            f"{self.listed.path}: from {self.thins_on} on {then}. Put the campaign's next list "
+            "there before (keys/rotation.md)"
         )
 
 
@@ -40,19 +44,17 @@ def load_today(config: ServerConfig, today: dt.date) -> Today:
 
     Raises:
         NoRecipient: the list is empty, as that of a new campaign is.
-        ConfigInvalid: names the file: unsound, unsigned, swapped, nobody valid, or no ML-KEM here.
+        ConfigInvalid: names the file: unsound, unsigned, swapped, nobody valid, a key that can't be
+            sealed to, or no ML-KEM here.
     """
     check_primitives()
     listed = load_recipients(config.recipients, allow_classic=config.allow_classic)
     if config.campaign_signer:
         listed.require_signature(_read_campaign_signer(config), config.campaign)
-    closes_on = listed.closes_on(today)
-    is_soon = closes_on is not None and closes_on - today <= dt.timedelta(days=WARN_DAYS)
-    return Today(
-        listed=listed,
-        recipients=listed.current(today, slots=config.recipient_slots),
-        closes_on=closes_on if is_soon else None,
-    )
+    recipients = listed.current(today, slots=config.recipient_slots)
+    listed.require_sealing()
+    thins_on = listed.thins_on(today, days=WARN_DAYS)
+    return Today(listed=listed, recipients=recipients, thins_on=thins_on)
 
 
 def _read_campaign_signer(config: ServerConfig) -> Signer:

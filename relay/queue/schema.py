@@ -88,7 +88,7 @@ log = Table(
 # At most five rows. "turned": the day that was last turned, JSON. "cover": noise rewritten at fixed
 # intervals, so that the last change of the file tells of no arrival. "checkpoint": the newest head
 # of the log that a colleague vouched for, JSON. "base": the head before the oldest entry still
-# kept, JSON. "recipients": who signed the newest list of recipients, its number and digest, JSON.
+# kept, JSON. "recipients": number and digest of each signer's newest list, JSON.
 marker = Table(
     "marker",
     metadata,

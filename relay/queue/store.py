@@ -377,17 +377,17 @@ class SealedQueue:
     async def remember_list(self, signer: str, number: int, digest: str) -> bool:
         """Take note of a signed list. False: an older one than before, or another of its number.
 
-        digest: SHA-256 in hex. Another `signer` begins afresh. Writes only what is new.
+        digest: SHA-256 in hex. Each `signer` has numbers of her own. Writes only what is new.
         """
-        fields = {"signer": signer, "number": number, "digest": digest}
         async with self._begin(is_read=True) as connection:
-            known = await _read_marker(connection, "recipients")
-        if known == fields:
+            known = await _read_marker(connection, "recipients") or {}
+        newest, told = known.get(signer, [0, ""]), [number, digest]
+        if newest == told:
             return True
-        if known is not None and known["signer"] == signer and known["number"] >= number:
+        if newest[0] >= number:
             return False
         async with self._begin() as connection:
-            await _write_marker(connection, "recipients", fields)
+            await _write_marker(connection, "recipients", known | {signer: told})
         return True
 
     async def last_turned(self) -> dt.date | None:

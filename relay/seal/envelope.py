@@ -14,13 +14,15 @@ from typing import Any, Literal
 from relay.errors import Corrupt
 from relay.seal import age
 from relay.seal.keys import (
+    FILE_KEY_BYTES,
     ClassicIdentity,
     ClassicRecipient,
     HybridIdentity,
     HybridRecipient,
     Identity,
+    Recipient,
 )
-from relay.seal.stanza import parse_header
+from relay.seal.stanza import MAC_CHARACTERS, Stanza, encode_header, parse_header
 
 SUBMISSION_NAME = "submission.json"
 PHOTO_NAME = "photo.jpg"
@@ -29,7 +31,7 @@ MAX_SUBMISSION_BYTES = 8 * 1024
 MESSAGE_CHARACTERS = 500
 _BLOCK = tarfile.BLOCKSIZE
 _END_BYTES = 2 * _BLOCK
-_STANZAS = {"mlkem768x25519", "X25519"}
+_ANOTHER_SHAPE = "Not of the shape that every envelope of this campaign has."
 _POSTERS = ("general", "write-in", "handwritten", None)
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "version": int,
@@ -218,22 +220,27 @@ def _fill_slots(
     return filled
 
 
-def check_shape(untrusted_file: bytes, *, envelope_bytes: int, recipient_slots: int) -> None:
+def check_shape(
+    untrusted_file: bytes, recipient: Recipient, *, envelope_bytes: int, recipient_slots: int
+) -> None:
     """Return where an age file looks from outside as every envelope of the campaign does.
+
+    recipient: one of the campaign's; the others are of her kind.
 
     Raises:
         Corrupt: another number or kind of recipients, or another length.
     """
-    header = parse_header(untrusted_file)
-    kinds = {stanza.type for stanza in header.stanzas}
-    length = len(untrusted_file) - header.length
-    if (
-        len(header.stanzas) != recipient_slots
-        or len(kinds) != 1
-        or not kinds <= _STANZAS
-        or length != age.sealed_bytes(envelope_bytes)
-    ):
-        raise Corrupt("Not of the shape that every envelope of this campaign has.")
+    model = recipient.wrap(bytes(FILE_KEY_BYTES))
+    header_bytes = len(encode_header((model,) * recipient_slots)) + len(" \n") + MAC_CHARACTERS
+    if len(untrusted_file) != header_bytes + age.sealed_bytes(envelope_bytes):
+        raise Corrupt(_ANOTHER_SHAPE)
+    shapes = [_shape(stanza) for stanza in parse_header(untrusted_file).stanzas]
+    if shapes != [_shape(model)] * recipient_slots:
+        raise Corrupt(_ANOTHER_SHAPE)
+
+
+def _shape(stanza: Stanza) -> tuple[object, ...]:
+    return stanza.type, [len(word) for word in stanza.arguments], len(stanza.body)
 
 
 def open_envelope(

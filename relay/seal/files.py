@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -61,10 +62,14 @@ def write_secret(path: Path, content: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigInvalid(f"{path} exists. A key is never overwritten.") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # half a key is none
+        path.unlink()
+        raise
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -85,14 +90,21 @@ def replace_secret(path: Path, content: bytes) -> None:
     A solid-state disk may keep the old blocks all the same; they are sealed.
     """
     draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
+    if draft.exists():  # of a command that was killed
+        with draft.open("r+b") as left:
+            draft.unlink()
+            _overwrite(left)
     write_secret(draft, content)
     with path.open("r+b") as old:
         draft.replace(path)
         _sync_folder(path.parent)
-        old.write(bytes(os.fstat(old.fileno()).st_size))
-        old.flush()
-        os.fsync(old.fileno())
+        _overwrite(old)
+
+
+def _overwrite(file: BinaryIO) -> None:
+    file.write(bytes(os.fstat(file.fileno()).st_size))
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from relay.errors import ConfigInvalid, Corrupt, NoRecipient
 from relay.seal import signing
-from relay.seal.keys import ClassicRecipient, HybridRecipient, parse_recipient
+from relay.seal.keys import FILE_KEY_BYTES, ClassicRecipient, HybridRecipient, parse_recipient
 from relay.seal.signing import Signer, SigningIdentity
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -155,15 +155,37 @@ class RecipientList:
             raise ConfigInvalid(f"{self.path}: more recipients than recipient_slots = {slots}")
         return valid
 
+    def require_sealing(self) -> None:
+        """Return where each key can be sealed to: some that read well can't.
+
+        Raises:
+            ConfigInvalid: names the file and the line.
+        """
+        for entry in self.entries:
+            try:
+                entry.recipient.wrap(bytes(FILE_KEY_BYTES))
+            except (Corrupt, ValueError):
+                words = "nothing can be sealed to this key. Its owner makes new ones"
+                raise ConfigInvalid(f"{self.path}, line {entry.line}: {words}") from None
+
+    def count(self, day: dt.date) -> int:
+        """Return how many are valid on that day."""
+        return sum(entry.period.covers(day) for entry in self.entries)
+
     def closes_on(self, today: dt.date) -> dt.date | None:
         """Return the first day from `today` on which nobody is valid; None: there is none."""
         day = today
         while covering := [entry.period for entry in self.entries if entry.period.covers(day)]:
-            lasts = [period.last for period in covering]
-            if None in lasts:
+            lasts = [period.last or dt.date.max for period in covering]
+            if max(lasts) == dt.date.max:
                 return None
-            day = max(last for last in lasts if last is not None) + dt.timedelta(days=1)
+            day = max(lasts) + dt.timedelta(days=1)
         return day
+
+    def thins_on(self, today: dt.date, *, days: int) -> dt.date | None:
+        """Return the first of the next `days` days on which fewer are valid than today."""
+        ahead = (today + dt.timedelta(days=number) for number in range(1, days + 1))
+        return next((day for day in ahead if self.count(day) < self.count(today)), None)
 
     def ended(self, today: dt.date) -> list[ListedRecipient]:
         """Return the lines that are over."""

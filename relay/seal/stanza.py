@@ -13,7 +13,7 @@ from relay.errors import Corrupt
 VERSION_LINE = b"age-encryption.org/v1"
 MAC_PREFIX = b"---"
 _LINE_CHARACTERS = 64  # a body line is full at 64; the last one is always shorter
-_MAC_CHARACTERS = 43
+MAC_CHARACTERS = 43
 _ARGUMENT = re.compile(rb"[!-~]+")
 _MAX_HEADER_BYTES = 1 << 20  # a header of ours has 8 kB; refuse to hunt for its end forever
 
@@ -95,7 +95,7 @@ def parse_header(untrusted_file: bytes) -> Header:
     if not stanzas or not line.startswith(MAC_PREFIX + b" "):
         raise header_damaged("no stanza, or no MAC")
     encoded_mac = line[len(MAC_PREFIX) + 1 :]
-    if len(encoded_mac) != _MAC_CHARACTERS:
+    if len(encoded_mac) != MAC_CHARACTERS:
         raise header_damaged("a MAC of another length")
     return Header(
         stanzas=tuple(stanzas),

@@ -5,6 +5,7 @@ Every route but the one that issues a nonce is behind a signature; every refusal
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import ClientError, web
@@ -88,12 +89,14 @@ class DeskApi:
 
         async def handler(request: web.Request) -> web.Response:
             try:
-                body = await _read_body(request, max_bytes)
-                colleague = self._handover.authenticate(_signed_request(request, body), role=role)
+                signed = _signed_request(request)
+                self._handover.expect(signed.untrusted_signer, signed.untrusted_nonce, role=role)
+                signed = replace(signed, body=await _read_body(request, max_bytes))
+                colleague = self._handover.authenticate(signed, role=role)
             except RelayError as error:
                 return _refusal(error)
             try:
-                response = await view(colleague, request, read(body))
+                response = await view(colleague, request, read(signed.body))
             except RelayError as error:
                 report(error)
                 response = _refusal(error)
@@ -191,7 +194,8 @@ class DeskApi:
         return _json({})
 
 
-def _signed_request(request: web.Request, body: bytes) -> SignedRequest:
+def _signed_request(request: web.Request) -> SignedRequest:
+    """Read what signs a request; its body is still to come."""
     scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
     fields = rest.split(" ")
     if scheme != _SCHEME or len(fields) != 3:  # noqa: PLR2004 - signer, nonce, signature
@@ -201,7 +205,7 @@ def _signed_request(request: web.Request, body: bytes) -> SignedRequest:
         method=request.method,
         host=request.headers.get("Host", ""),
         path=request.raw_path,
-        body=body,
+        body=b"",
         untrusted_signer=signer,
         untrusted_nonce=nonce,
         untrusted_signature=signature,
@@ -209,7 +213,7 @@ def _signed_request(request: web.Request, body: bytes) -> SignedRequest:
 
 
 async def _read_body(request: web.Request, max_bytes: int) -> bytes:
-    body = b""
+    body = bytearray()
     try:
         async for piece in paced(request, _MIN_BYTES_PER_MINUTE):
             body += piece
@@ -217,7 +221,7 @@ async def _read_body(request: web.Request, max_bytes: int) -> bytes:
                 raise TooLarge
     except (ClientError, ConnectionError, HttpProcessingError):
         raise DeskRefused from None
-    return body
+    return bytes(body)
 
 
 def _json(answer: dict[str, Any], status: int = 200) -> web.Response:

@@ -104,7 +104,7 @@ def test_an_envelope_of_a_past_period_can_not_be_opened_once_its_identity_is_des
     assert age.unseal(past, keys.identities) == b"a photo"
     before = (keys.folder / "identity.age").read_bytes()
     refused = keys.run("destroy", "--until", TODAY)
-    assert (refused.code, "not over yet" in refused.err) == (2, True)
+    assert (refused.code, f"till {TODAY + 30 * ONE} the relay may hold" in refused.err) == (2, True)
     dry = keys.run("destroy", "--until", TODAY, "--force", "--dry-run")
     assert dry.out == f"would be destroyed: from {TODAY} until {TODAY}, {words_of(old)}\n"
     assert (keys.folder / "identity.age").read_bytes() == before
@@ -113,7 +113,7 @@ def test_an_envelope_of_a_past_period_can_not_be_opened_once_its_identity_is_des
     with pytest.raises(WrongIdentity):
         age.unseal(past, keys.identities)
     assert age.unseal(present, keys.identities) == b"a photo"
-    assert keys.run("destroy", "--until", TODAY, "--force").code == 1, "nothing is left to destroy"
+    assert keys.run("destroy", "--until", TODAY, "--force").code == 10, "nothing is left to destroy"
 
 
 def words_of(identity) -> str:  # noqa: ANN001 - age's own
@@ -134,9 +134,22 @@ def test_the_blocks_of_the_old_file_are_overwritten(keys: Keys) -> None:
 
 def test_the_last_identity_is_destroyed_only_by_force(keys: Keys) -> None:
     keys.json("generate", "--until", TODAY)
-    refused = keys.run("destroy", "--until", TODAY - ONE)
-    assert (refused.code, "no identity ends by" in refused.err) == (1, True)
+    nothing = keys.run("destroy", "--until", TODAY - 40 * ONE)
+    assert (nothing.code, "no identity ends by" in nothing.err) == (10, True)
+    for name in ("identity.age", "signer.age"):
+        before = (keys.folder / name).read_bytes()
+        (keys.folder / name).unlink()
+        half = keys.run("generate", "--until", SPRING)
+        assert half.code == 2, "half of a pair is not taken for the whole"
+        (keys.folder / name).write_bytes(before)
     assert len(keys.identities) == 1
+
+
+def test_keys_are_not_made_where_a_program_copies_them_away(keys: Keys) -> None:
+    keys.folder = keys.home / "Dropbox"
+    refused = keys.run("generate", "--until", SPRING)
+    assert (refused.code, keys.folder.exists()) == (14, False)
+    assert keys.run("generate", "--until", SPRING, "--force").code == 0
 
 
 def test_a_wrong_passphrase_destroys_nothing(keys: Keys) -> None:

@@ -15,7 +15,7 @@ from relay.intake.doorkeeper import Doorkeeper
 from relay.intake.runtime import make_scrubber
 from relay.queue.store import SealedQueue
 from relay.seal.keys import HybridIdentity
-from relay.seal.lists import parse_recipients
+from relay.seal.lists import RecipientList, parse_recipients
 from relay.seal.signing import SigningIdentity
 
 DAY, ONE = dt.date(2026, 11, 25), dt.timedelta(days=1)
@@ -93,6 +93,15 @@ async def test_the_operator_is_warned_fourteen_days_ahead_once_a_day(
     assert [words in message for message in caplog.messages] == [True, True]
 
 
+async def test_that_one_of_two_ends_is_a_warning_too(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.put(f"{OLD} until 2026-11-30\n{NEW}")
+    with caplog.at_level(logging.WARNING, "relay"):
+        assert await house.look() == [OLD, NEW]
+    assert "from 2026-12-01 on only 1 of 2 recipients are valid" in caplog.text
+
+
 @pytest.mark.parametrize("is_restarted", [False, True])
 async def test_a_list_that_was_rolled_back_or_swapped_is_noticed(
     house: House, *, is_restarted: bool
@@ -119,6 +128,29 @@ async def test_a_list_that_was_rolled_back_or_swapped_is_noticed(
     assert "signed by another key" in await spoil(house.path.read_text())
     house.path.write_text(newest)
     assert await house.look() == [NEW]
+
+
+async def test_a_list_that_breaks_us_leaves_nobody_sealed_to(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put(OLD)
+    assert await house.look() == [OLD]
+    house.put(NEW, number=2)
+    monkeypatch.setattr(RecipientList, "thins_on", None)  # whatever it is
+    (why,) = await house.look()
+    assert why == f"{house.path}: can't be used"
+    assert await house.look() == [why]
+
+
+async def test_each_signer_has_numbers_of_her_own(house: House) -> None:
+    house.put(OLD, number=5)
+    assert await house.look() == [OLD]
+    house.start(campaign_signer=STRANGER.signer().encoded)
+    house.put(NEW, number=1, by=STRANGER)
+    assert await house.look() == [NEW]
+    house.start(campaign_signer=SIGNING.signer().encoded)
+    house.put(OLD, number=3)
+    assert "number 3 is older" in (await house.look())[0]
 
 
 async def test_a_list_for_another_campaign_is_refused(house: House) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import ConfigInvalid
+from relay.seal import bech32
 from relay.seal.keys import ClassicIdentity, HybridIdentity
 from relay.seal.lists import Period, Role, load_recipients, load_staff, parse_recipients
 from relay.seal.signing import SigningIdentity
@@ -122,6 +123,19 @@ def test_the_day_on_which_the_form_closes_is_the_first_without_anybody(
     days = [DAY + number * ONE for number in range(start, 60)]
     empty = [day for day in days if not any(period.covers(day) for period in periods)]
     assert listed.closes_on(days[0]) == (empty[0] if empty else None)
+
+
+def test_a_day_without_end_never_closes_the_form() -> None:
+    listed = again(f"{GOOD} until 9999-12-31\n{OTHER} until 2026-12-01\n")
+    assert listed.closes_on(DAY) is None
+    assert listed.thins_on(DAY, days=14) == dt.date(2026, 12, 2)
+    assert listed.thins_on(DAY, days=6) is None
+
+
+def test_a_key_that_reads_well_and_can_not_be_sealed_to_is_named() -> None:
+    weak = bech32.encode("age1pq", bytes(1216))
+    with pytest.raises(ConfigInvalid, match="line 2: nothing can be sealed to this key"):
+        again(f"{GOOD}\n{weak}\n").require_sealing()
 
 
 # -- its signature ---------------------------------------------------------------------------------

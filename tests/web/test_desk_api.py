@@ -205,7 +205,9 @@ def test_a_verdict_signed_by_another_is_refused(service: Service, dirty: bytes) 
     assert service.desk("release", pulled).out == f"{pulled}: released\n"
 
 
-@pytest.mark.parametrize("change", ["short", "long", "slots", "kind", "garbage", "empty"])
+@pytest.mark.parametrize(
+    "change", ["short", "long", "slots", "kind", "classic", "stanza", "garbage", "empty"]
+)
 def test_what_has_not_the_shape_of_every_envelope_is_not_kept(
     service: Service, change: str
 ) -> None:
@@ -217,6 +219,8 @@ def test_what_has_not_the_shape_of_every_envelope_is_not_kept(
         "long": lambda: age.seal(bytes(size + 512), keys),
         "slots": lambda: age.seal(bytes(size), keys[:3]),
         "kind": lambda: age.seal(bytes(size), [*keys[:3], classic]),
+        "classic": lambda: age.seal(bytes(size), [classic] * 4),
+        "stanza": lambda: age.seal(bytes(size), keys).replace(b"mlkem768x25519", b"mlkem768x25518"),
         "garbage": lambda: bytes(size),
         "empty": lambda: b"",
     }[change]()
