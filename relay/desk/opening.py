@@ -182,6 +182,16 @@ async def examine_opened(folder: Path, journal: Journal, scrubber: Scrubber) -> 
     )
 
 
+def refuse_gone(journal: Journal, submission_id: str) -> None:
+    """Return where a submission may be opened.
+
+    Raises:
+        NothingThere: it was taken back, or has expired.
+    """
+    if submission_id in journal.gone:
+        raise NothingThere("Taken back or expired: not opened.")
+
+
 async def _scrub_again(
     untrusted_photo: bytes, scrubber: Scrubber
 ) -> tuple[ScrubbedPhoto, tuple[str, ...]]:
@@ -209,12 +219,14 @@ def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile)
     """Write what was opened, once; remembered first, so that no copy is ever forgotten."""
     folder = to / examined.id
     with journal_file.update() as journal:
+        refuse_gone(journal, examined.id)
         folders = journal.opened.setdefault(examined.id, {})
         if os.path.lexists(folder) and folders.get(place_of(folder)) != examined.digest:
             raise RelayError(f"{folder} is in the way, with something else in it. Move it away.")
         folders[place_of(folder)] = examined.digest
     files = {PHOTO_NAME: examined.photo.jpeg, SUBMISSION_NAME: examined.submission.encode()}
     with journal_file.lock():
+        refuse_gone(journal_file.read(), examined.id)  # a pull may have come in between
         is_new = not folder.exists()
         if is_new:
             _write_folder(folder, files)

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from relay.cli.campaign import write_desk
+from relay.desk.journal import JournalFile
+from relay.desk.opening import open_all
+from relay.errors import NothingThere
 from relay.queue.states import Reason
 from relay.seal import age
 from relay.seal.envelope import pack, unpack
@@ -631,6 +634,25 @@ def test_an_open_that_is_killed_has_recorded_every_copy_it_made(service: Service
     assert {str(folder) for folder in to.glob("[0-9a-f]*")} <= recorded
     assert service.desk("open", "sealed", "--to", "opened").code == 0
     assert len(list(to.iterdir())) == 12, "and what was left half done is gone"
+
+
+async def test_what_is_taken_back_while_it_is_being_opened_is_not_written(
+    pulled: tuple[Service, list[str]],
+) -> None:
+    """As where a pull comes between the check of the stock and the writing."""
+    service, ids = pulled
+    journal_file = JournalFile(service.folder)
+    with journal_file.update() as journal:
+        journal.lose(ids[:1])
+    envelopes = [home(service) / "sealed" / f"{name}.age" for name in ids]
+    passphrase = (service.folder / "passphrase").read_text().strip()
+    identities = load_identities(service.folder / "identity.age", passphrase)
+    to = home(service) / "opened"
+    to.mkdir()
+    outcomes = [one async for one in open_all(envelopes, identities, to, journal_file)]
+    assert [type(outcome.error) for outcome in outcomes] == [NothingThere, type(None), type(None)]
+    assert sorted(folder.name for folder in to.iterdir()) == ids[1:]
+    assert ids[0] not in journal_file.read().opened
 
 
 def test_commands_at_the_same_time_do_not_lose_what_the_other_remembers(
