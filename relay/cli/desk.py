@@ -84,6 +84,8 @@ def _pull(arguments: argparse.Namespace) -> int:
             result_json(vars(pulled) | {"failed": failed, "dry_run": arguments.dry_run})
         else:
             _print_pulled(pulled, arguments)
+        if pulled.undestroyed:
+            return PARTLY
         if pulled.failed and not (pulled.fetched or pulled.present):
             return next(iter(pulled.failed.values())).exit_code
         return PARTLY if pulled.failed else 0 if pulled.fetched else NOTHING
@@ -95,6 +97,8 @@ def _pull(arguments: argparse.Namespace) -> int:
 def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
     to, is_dry = arguments.to, arguments.dry_run
     _say_destroyed(pulled.destroyed, "would be" if is_dry else "are")
+    for place, why in pulled.undestroyed.items():
+        say(f"{printable(place)}: could not be destroyed: {why}")
     for submission_id in pulled.fetched:
         result(f"{to / f'{submission_id}.age'}{': would be fetched' if is_dry else ''}")
     for submission_id in pulled.disputed:

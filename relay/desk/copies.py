@@ -1,6 +1,9 @@
 """Destroy what lies on this laptop of a submission: overwritten, synced, removed."""
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.desk.journal import ID, Journal, unfinished
@@ -10,40 +13,87 @@ _PART = ".part"
 _CHUNK_BYTES = 1 << 20
 
 
-def destroy_copies(submission_id: str, journal: Journal) -> bool:
+@dataclass(kw_only=True)
+class Destruction:
+    """Ids of which a copy was destroyed; and the files that could not be, and why."""
+
+    destroyed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def destroy_copies(ids: Iterable[str], journal: Journal) -> Destruction:
     """Destroy every copy that the journal knows: sealed, opened, or on a contact sheet.
 
-    Returns whether one was there. A sheet goes as a whole, with what it shows of others.
+    A sheet goes as a whole, with what it shows of others. One file that can't be destroyed keeps
+    no other back. Its place stays in the journal, to be tried again; so does a place that can't be
+    seen now, such as a drive that is not plugged in.
 
     Links are not followed: what they point at is somebody else's.
     """
-    there = [path for path in _copies(submission_id, journal) if destroy_file(path)]
-    for folder in _folders(submission_id, journal):
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    journal.forget(submission_id)
-    return bool(there)
+    done = Destruction()
+    for submission_id in ids:
+        was_there = False
+        for copy in _copies(submission_id, journal):
+            failed: dict[str, str] = {}
+            for file in copy.files:
+                try:
+                    was_there |= not _is_link(file) and destroy_file(file)
+                except OSError as error:
+                    failed[str(file)] = error.strerror or ""
+            if not failed:
+                failed = _remove_empty(copy.folders)
+            done.failed |= failed
+            if not failed and copy.place.parent.is_dir():
+                journal.forget(submission_id, str(copy.place))
+        done.destroyed += [submission_id] if was_there else []
+    return done
 
 
 def has_copies(submission_id: str, journal: Journal) -> bool:
     """Whether there is a copy that `destroy_copies` would destroy."""
-    copies = _copies(submission_id, journal)
-    return any(path.is_file() and not path.is_symlink() for path in copies)
+    files = [file for copy in _copies(submission_id, journal) for file in copy.files]
+    for file in files:
+        with suppress(OSError):  # not to be seen
+            if file.is_file() and not _is_link(file):
+                return True
+    return False
 
 
-def _folders(submission_id: str, journal: Journal) -> list[Path]:
-    folders = [Path(folder) for folder in journal.opened.get(submission_id, {})]
-    return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
+@dataclass(frozen=True, kw_only=True)
+class _Copy:
+    """A place that the journal knows: files of ours there, unfinished ones too, and folders."""
+
+    place: Path
+    files: list[Path]
+    folders: list[Path] = field(default_factory=list)
 
 
-def _copies(submission_id: str, journal: Journal) -> list[Path]:
-    sealed = [Path(path) for path in journal.sealed.get(submission_id, [])]
-    sealed += [unfinished(path) for path in sealed]  # of a pull that was killed
-    sheets = [Path(path) for path in journal.shown.get(submission_id, [])]
-    sheets += [part_of(sheet) for sheet in sheets]
-    folders = _folders(submission_id, journal)
-    opened = [folder / name for folder in folders for name in (PHOTO_NAME, SUBMISSION_NAME)]
-    return [*sealed, *sheets, *opened]
+def _copies(submission_id: str, journal: Journal) -> list[_Copy]:
+    sealed, shown = (memory.get(submission_id, []) for memory in (journal.sealed, journal.shown))
+    paths = map(Path, (*sealed, *shown))
+    copies = [_Copy(place=path, files=[path, unfinished(path)]) for path in paths]
+    for folder in map(Path, journal.opened.get(submission_id, {})):
+        ours = [folder, part_of(folder)]
+        files = [one / name for one in ours for name in (PHOTO_NAME, SUBMISSION_NAME)]
+        files += [unfinished(file) for file in files]
+        copies.append(_Copy(place=folder, files=files, folders=ours))
+    return copies
+
+
+def _is_link(file: Path) -> bool:
+    return file.is_symlink() or file.parent.is_symlink()
+
+
+def _remove_empty(folders: Iterable[Path]) -> dict[str, str]:
+    """Remove those that are there and empty; return the ones that could not be, and why."""
+    failed = {}
+    for folder in folders:
+        try:
+            if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+                folder.rmdir()
+        except OSError as error:
+            failed[str(folder)] = error.strerror or ""
+    return failed
 
 
 def sweep_parts(folder: Path) -> None:

@@ -112,11 +112,16 @@ class Journal:
         """Remember for good that these were taken back or have expired."""
         self.gone = sorted({*self.gone, *ids})
 
-    def forget(self, submission_id: str) -> None:
-        """Remember no copy of a submission. Its digest stays: it can't come again as another."""
-        self.sealed.pop(submission_id, None)
-        self.opened.pop(submission_id, None)
-        self.shown.pop(submission_id, None)
+    def forget(self, submission_id: str, place: str) -> None:
+        """Remember one copy less. The digest stays: it can't come again as another."""
+        for copies in (self.sealed, self.shown):
+            left = [other for other in copies.pop(submission_id, []) if other != place]
+            if left:
+                copies[submission_id] = left
+        folders = self.opened.pop(submission_id, {})
+        folders.pop(place, None)
+        if folders:
+            self.opened[submission_id] = folders
 
 
 @dataclass(frozen=True)

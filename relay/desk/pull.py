@@ -2,13 +2,14 @@
 
 import datetime as dt
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from relay.desk.client import DeskClient
-from relay.desk.copies import destroy_copies, destroy_file, has_copies
+from relay.desk.copies import destroy_copies, has_copies
 from relay.desk.journal import (
     DIGEST,
     ID,
@@ -29,6 +30,7 @@ class Pulled:
     """Ids: fetched now, there already, destroyed here, to be taken down; and what failed, why.
 
     disputed: the relay says they are gone, but it confirmed their release to this desk.
+    undestroyed: files that should be destroyed and could not be, and why.
     """
 
     fetched: list[str] = field(default_factory=list)
@@ -37,6 +39,7 @@ class Pulled:
     take_down: list[str] = field(default_factory=list)
     disputed: list[str] = field(default_factory=list)
     failed: dict[str, RelayError] = field(default_factory=dict)
+    undestroyed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +81,9 @@ async def pull(
     folder = _Folder(to, handout, journal, identity)
     folder.leave_out_gone()
     with journal_file.update() as journal:
-        for one in journal.gone:
-            here = [destroy_copies(one, journal), destroy_file(to / f"{one}.age")]
-            pulled.destroyed += [one] if any(here) else []
+        _record(journal, to)
+        destruction = destroy_copies(journal.gone, journal)
+    pulled.destroyed, pulled.undestroyed = destruction.destroyed, destruction.failed
     if handout.leases:
         make_private(to)
     for done, (submission_id, lease) in enumerate(handout.leases.items()):
@@ -138,6 +141,14 @@ def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     pulled.disputed = [one for one in handout.gone if confirmed.get(one) == Verdict.RELEASE]
     journal.take_down = sorted(pulled.take_down)
     journal.lose(one for one in handout.gone if one not in pulled.disputed)
+
+
+def _record(journal: Journal, to: Path) -> None:
+    """Remember as copies what lies in `to` under the names of what is gone."""
+    for one in journal.gone:
+        place = place_of(to / f"{one}.age")
+        if os.path.lexists(place) and place not in journal.sealed.get(one, []):
+            journal.sealed.setdefault(one, []).append(place)
 
 
 class _Folder:

@@ -75,7 +75,10 @@ def take_stock(sources: Sequence[Path], journal_file: JournalFile, knows: Knows)
                 _learn(journal, folder, signed, stock)
     with journal_file.update() as journal:
         stock.take_down = journal.take_down
-        stock.destroyed = [one for one in journal.gone if destroy_copies(one, journal)]
+        destruction = destroy_copies(journal.gone, journal)
+    stock.destroyed = destruction.destroyed
+    for place, why in destruction.failed.items():
+        stock.warnings.append(f"{place}: could not be destroyed: {why}")
     for source, files in brought.items():
         signed = manifests[folders[source]]
         shelf = Shelf(journal, signed)

@@ -1,8 +1,11 @@
 """A relay that lies to the desk: answers made up here, checked by the real code."""
 
 import dataclasses
+import errno
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,21 @@ class LyingRelay:
 @pytest.fixture
 def relay() -> Any:
     return LyingRelay()
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a file refuse to be written, for root as well."""
+    refused: list[Path] = []
+    plain = Path.open
+
+    def refuse(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path in refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return plain(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    return refused.append
 
 
 @pytest.fixture
@@ -227,6 +245,48 @@ async def test_a_link_in_the_place_of_a_copy_is_not_followed(relay: Any, desk: J
     relay.handout |= {"gone": [ONE], "leases": []}
     await pull(relay, desk, ME, desk.folder / "sealed")
     assert (victim / "photo.jpg").read_bytes() == b"mine"
+
+
+async def test_what_a_killed_open_left_of_it_is_destroyed(relay: Any, desk: JournalFile) -> None:
+    part = desk.folder / "opened" / f".{ONE}.part"
+    part.mkdir(parents=True)
+    for name in ("photo.jpg", "submission.json", ".photo.jpg.part", ".submission.json.part"):
+        (part / name).write_bytes(b"in clear")
+    with desk.update() as journal:
+        journal.opened[ONE] = {str(desk.folder / "opened" / ONE): digest(b"first")}
+    relay.handout |= {"gone": [ONE], "leases": []}
+    assert (await pull(relay, desk, ME, desk.folder / "sealed")).destroyed == [ONE]
+    assert not part.exists()
+
+
+async def test_one_copy_that_can_not_be_destroyed_keeps_no_other_back(
+    relay: Any, desk: JournalFile, read_only: Callable[[Path], None]
+) -> None:
+    to = desk.folder / "sealed"
+    for folder in (to, desk.folder / "other"):
+        await pull(relay, desk, ME, folder)
+    stuck = desk.folder / "other" / f"{ONE}.age"
+    read_only(stuck)
+    relay.handout |= {"gone": [ONE, TWO], "leases": []}
+    pulled = await pull(relay, desk, ME, to)
+    assert pulled.destroyed == [ONE, TWO]
+    assert pulled.undestroyed.keys() == {str(stuck)}
+    assert list(desk.folder.rglob("*.age")) == [stuck]
+    assert desk.read().sealed == {ONE: [str(stuck)]}, "tried again with the next pull"
+
+
+async def test_a_copy_on_a_drive_that_is_away_is_destroyed_when_it_is_back(
+    relay: Any, desk: JournalFile
+) -> None:
+    stick, away = desk.folder / "stick", desk.folder / "away"
+    await pull(relay, desk, ME, stick)
+    stick.rename(away)
+    relay.handout |= {"gone": [ONE], "leases": []}
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    away.rename(stick)
+    assert (await pull(relay, desk, ME, desk.folder / "sealed")).destroyed == [ONE]
+    assert not (stick / f"{ONE}.age").exists()
+    assert ONE not in desk.read().sealed
 
 
 @pytest.mark.parametrize(

@@ -459,7 +459,7 @@ def test_what_is_taken_back_goes_from_the_sheet_too(many: Path) -> None:
     text = review(many)
     submission = shown_ids(text)[7]
     journal = JournalFile(many).read()
-    assert destroy_copies(submission, journal)
+    assert destroy_copies([submission], journal).destroyed == [submission]
     assert list((many.parent / "sheet").iterdir()) == []
     assert submission not in journal.shown
 
@@ -467,7 +467,7 @@ def test_what_is_taken_back_goes_from_the_sheet_too(many: Path) -> None:
 def test_what_is_taken_back_meanwhile_is_on_no_sheet(many: Path) -> None:
     with paused(many) as process:
         with JournalFile(many).update() as journal:
-            destroy_copies(next(iter(journal.shown)), journal)
+            destroy_copies([next(iter(journal.shown))], journal)
         process.send_signal(signal.SIGCONT)
         _, said = process.communicate()
     assert process.returncode == 1
