@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from relay.cli.printing import (
     result,
     result_json,
     say,
+    say_destroyed,
     say_take_down,
 )
 from relay.cli.progress import progress
@@ -96,7 +97,7 @@ def _pull(arguments: argparse.Namespace) -> int:
 
 def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
     to, is_dry = arguments.to, arguments.dry_run
-    _say_destroyed(pulled.destroyed, "would be" if is_dry else "are")
+    say_destroyed(pulled.destroyed, "would be" if is_dry else "are")
     for place, why in pulled.undestroyed.items():
         say(f"{printable(place)}: could not be destroyed: {why}")
     for submission_id in pulled.fetched:
@@ -117,17 +118,12 @@ def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
         say("No new submission.")
 
 
-def _say_destroyed(ids: Sequence[str], verb: str) -> None:
-    for submission_id in ids:
-        say(f"Withdrawn or expired, your copies {verb} destroyed: {submission_id}")
-
-
 def _open(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
     journal_file, keyring = JournalFile(config.folder), Keyring(config)
     stock = take_stock(arguments.sources, journal_file, keyring.knows)
     say_take_down(stock.take_down)
-    _say_destroyed(stock.destroyed, "are")
+    say_destroyed(stock.destroyed)
     for words in stock.warnings:
         say(printable(words))
     outcomes = [_not_opened(amiss) for amiss in stock.amiss]

@@ -33,6 +33,12 @@ def say_take_down(ids: Sequence[str]) -> None:
         say(f"TAKE DOWN: {submission_id}. The sender asks you to delete the post.")
 
 
+def say_destroyed(ids: Sequence[str], verb: str = "are") -> None:
+    """Print of which submissions the copies here are destroyed."""
+    for submission_id in ids:
+        say(f"Withdrawn or expired, your copies {verb} destroyed: {submission_id}")
+
+
 def result_json(report: dict[str, Any]) -> None:
     """Print a report for a program on stdout."""
     print(json.dumps(report, indent=1), flush=True)

@@ -3,17 +3,24 @@
 import argparse
 import asyncio
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from relay.cli.keyring import Keyring
-from relay.cli.printing import outcome_code, printable, result, result_json, say, say_take_down
+from relay.cli.printing import (
+    outcome_code,
+    printable,
+    result,
+    result_json,
+    say,
+    say_destroyed,
+    say_take_down,
+)
 from relay.cli.progress import progress
 from relay.config import DeskConfig
 from relay.desk.journal import JournalFile
 from relay.desk.opening import prepare_folder
-from relay.desk.review import SHEET_NAME, Desk, Reviewed, find_opened, review
+from relay.desk.review import SHEET_NAME, Desk, Reviewed, review, take_opened
 from relay.desk.stock import take_stock
 from relay.errors import NothingThere
 
@@ -34,18 +41,19 @@ def _review(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
     journal_file, keyring = JournalFile(config.folder), Keyring(config)
     stock = take_stock(arguments.sources, journal_file, keyring.knows)
+    is_sealed = bool(stock.envelopes)
+    take_opened(arguments.sources, journal_file, stock)
     say_take_down(stock.take_down)
+    say_destroyed(stock.destroyed)
     for words in stock.warnings:
         say(printable(words))
-    opened = find_opened(arguments.sources)
-    if not (stock.envelopes or stock.amiss or opened):
+    if not (stock.envelopes or stock.amiss):
         raise NothingThere("Nothing to review: no file that ends in .age, no opened photo.")
     desk = Desk(
-        identities=keyring.identities() if stock.envelopes else (),
+        identities=keyring.identities() if is_sealed else (),
         accept_missing=config.accept_missing,
         command=(str(Path(sys.argv[0])), "desk", "--config", str(arguments.config)),
     )
-    stock = replace(stock, envelopes=[*stock.envelopes, *opened])
     prepare_folder(arguments.to, journal_file, force=arguments.force)
     with progress("Looking", quiet=arguments.json) as watch:
         outcomes = asyncio.run(review(stock, arguments.to, journal_file, desk, watch))
@@ -54,7 +62,8 @@ def _review(arguments: argparse.Namespace) -> int:
     sheet = str(arguments.to / SHEET_NAME) if is_written else None
     if arguments.json:
         shown = [_json(outcome) for outcome in outcomes]
-        result_json({"sheet": sheet, "take_down": stock.take_down, "reviewed": shown})
+        told = {name: vars(stock)[name] for name in ("take_down", "destroyed", "warnings")}
+        result_json({"sheet": sheet, **told, "reviewed": shown})
     else:
         _print(outcomes)
         if sheet:

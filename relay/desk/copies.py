@@ -34,19 +34,19 @@ def destroy_copies(ids: Iterable[str], journal: Journal) -> Destruction:
     for submission_id in ids:
         was_there = False
         for copy in _copies(submission_id, journal):
-            failed: dict[str, str] = {}
-            for file in copy.files:
-                try:
-                    was_there |= not _is_link(file) and destroy_file(file)
-                except OSError as error:
-                    failed[str(file)] = error.strerror or ""
-            if not failed:
-                failed = _remove_empty(copy.folders)
+            is_destroyed, failed = copy.destroy()
+            was_there |= is_destroyed
             done.failed |= failed
             if not failed and copy.place.parent.is_dir():
                 journal.forget(submission_id, str(copy.place))
         done.destroyed += [submission_id] if was_there else []
     return done
+
+
+def destroy_opened(folder: Path) -> Destruction:
+    """Destroy what `open` wrote to `folder`, which is called by its id."""
+    is_destroyed, failed = _opened(folder).destroy()
+    return Destruction(destroyed=[folder.name] if is_destroyed else [], failed=failed)
 
 
 def has_copies(submission_id: str, journal: Journal) -> bool:
@@ -67,17 +67,29 @@ class _Copy:
     files: list[Path]
     folders: list[Path] = field(default_factory=list)
 
+    def destroy(self) -> tuple[bool, dict[str, str]]:
+        """Return whether a file was destroyed; and what could not be, and why."""
+        was_there, failed = False, {}
+        for file in self.files:
+            try:
+                was_there |= not _is_link(file) and destroy_file(file)
+            except OSError as error:
+                failed[str(file)] = error.strerror or ""
+        return was_there, failed or _remove_empty(self.folders)
+
 
 def _copies(submission_id: str, journal: Journal) -> list[_Copy]:
     sealed, shown = (memory.get(submission_id, []) for memory in (journal.sealed, journal.shown))
     paths = map(Path, (*sealed, *shown))
     copies = [_Copy(place=path, files=[path, unfinished(path)]) for path in paths]
-    for folder in map(Path, journal.opened.get(submission_id, {})):
-        ours = [folder, part_of(folder)]
-        files = [one / name for one in ours for name in (PHOTO_NAME, SUBMISSION_NAME)]
-        files += [unfinished(file) for file in files]
-        copies.append(_Copy(place=folder, files=files, folders=ours))
-    return copies
+    opened = map(_opened, map(Path, journal.opened.get(submission_id, {})))
+    return [*copies, *opened]
+
+
+def _opened(folder: Path) -> _Copy:
+    ours = [folder, part_of(folder)]
+    files = [one / name for one in ours for name in (PHOTO_NAME, SUBMISSION_NAME)]
+    return _Copy(place=folder, files=[*files, *map(unfinished, files)], folders=ours)
 
 
 def _is_link(file: Path) -> bool:

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Self
 
 from relay.desk import sheet
-from relay.desk.copies import destroy_file, overwrite, part_of
+from relay.desk.copies import destroy_file, destroy_opened, overwrite, part_of
 from relay.desk.journal import ID, Journal, JournalFile, place_of, sync_folder
 from relay.desk.opening import Examined, examine, examine_opened
-from relay.desk.stock import Stock
-from relay.errors import RelayError
+from relay.desk.stock import Amiss, Fault, Stock
+from relay.errors import NothingThere, RelayError
 from relay.queue.states import Verdict
 from relay.scrub.supervisor import Scrubber, accept
 from relay.seal.envelope import SUBMISSION_NAME
@@ -45,13 +45,27 @@ class Reviewed:
     alarms: tuple[str, ...] = ()  # what staff must know of it
 
 
-def find_opened(sources: Sequence[Path]) -> list[Path]:
-    """Return the folders that `open` wrote among and inside `sources`, by their names."""
-    found: list[Path] = []
+def take_opened(sources: Sequence[Path], journal_file: JournalFile, stock: Stock) -> None:
+    """Add to `stock` the folders that `open` wrote among and inside `sources`, by their names.
+
+    What was taken back is destroyed there and named.
+    """
+    gone = journal_file.read().gone
     for source in sources:
         inside = sorted(source.iterdir()) if source.is_dir() else []
-        found += [folder for folder in (source, *inside) if _is_opened(folder)]
-    return found
+        for folder in filter(_is_opened, (source, *inside)):
+            if folder.name in gone:
+                _take_back(folder, stock)
+            else:
+                stock.envelopes.append(folder)
+
+
+def _take_back(folder: Path, stock: Stock) -> None:
+    error = NothingThere("Taken back or expired: not shown.")
+    stock.amiss.append(Amiss(source=folder, id=folder.name, fault=Fault.TAKEN_BACK, error=error))
+    destruction = destroy_opened(folder)
+    stock.destroyed = sorted({*stock.destroyed, *destruction.destroyed})
+    stock.warn(destruction)
 
 
 def _is_opened(path: Path) -> bool:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay.desk.copies import destroy_copies, destroy_file
+from relay.desk.copies import Destruction, destroy_copies, destroy_file
 from relay.desk.journal import Journal, JournalFile
 from relay.desk.manifest import NAME, SignedManifest, learn, read_manifest
 from relay.desk.opening import list_envelopes, read_envelope
@@ -53,6 +53,11 @@ class Stock:
     take_down: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def warn(self, destruction: Destruction) -> None:
+        """Name the files that could not be destroyed."""
+        for place, why in destruction.failed.items():
+            self.warnings.append(f"{place}: could not be destroyed: {why}")
+
 
 def take_stock(sources: Sequence[Path], journal_file: JournalFile, knows: Knows) -> Stock:
     """Look at the `.age` files among and inside `sources`, and at the manifests beside them.
@@ -77,8 +82,7 @@ def take_stock(sources: Sequence[Path], journal_file: JournalFile, knows: Knows)
         stock.take_down = journal.take_down
         destruction = destroy_copies(journal.gone, journal)
     stock.destroyed = destruction.destroyed
-    for place, why in destruction.failed.items():
-        stock.warnings.append(f"{place}: could not be destroyed: {why}")
+    stock.warn(destruction)
     for source, files in brought.items():
         signed = manifests[folders[source]]
         shelf = Shelf(journal, signed)

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -291,6 +292,22 @@ def test_opened_photos_need_no_key(two: Path) -> None:
     desk(two, "open", "sealed", "--to", "opened")
     (two / "identity.age").unlink()
     assert shown_ids(review(two, "opened")) == [ONE, TWO]
+
+
+def test_an_opened_photo_that_was_taken_back_is_destroyed_and_not_shown(two: Path) -> None:
+    """Also where somebody has copied its folder; a copy that the journal knows is said, too."""
+    desk(two, "open", "sealed", "--to", "opened")
+    shutil.copytree(two.parent / "opened", two.parent / "copied")
+    with JournalFile(two).update() as journal:
+        journal.lose([ONE])
+    done = desk(two, "review", "copied", "--to", "sheet", "--json")
+    assert done.code == 3
+    assert [one["id"] for one in done.json["reviewed"] if one["error"]] == [ONE]  # type: ignore[attr-defined]
+    assert f"your copies are destroyed: {ONE}" in done.err
+    assert done.json["destroyed"] == [ONE]
+    assert done.json["warnings"] == []
+    for folder in ("copied", "opened"):
+        assert [one.name for one in (two.parent / folder).iterdir()] == [TWO]
 
 
 # -- what fails -----------------------------------------------------------------------------------
