@@ -18,6 +18,7 @@ from relay.cli.printing import (
     say,
     say_destroyed,
     say_take_down,
+    say_undestroyed,
 )
 from relay.cli.progress import progress
 from relay.config import DeskConfig
@@ -98,8 +99,7 @@ def _pull(arguments: argparse.Namespace) -> int:
 def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
     to, is_dry = arguments.to, arguments.dry_run
     say_destroyed(pulled.destroyed, "would be" if is_dry else "are")
-    for place, why in pulled.undestroyed.items():
-        say(f"{printable(place)}: could not be destroyed: {why}")
+    say_undestroyed(pulled.undestroyed)
     for submission_id in pulled.fetched:
         result(f"{to / f'{submission_id}.age'}{': would be fetched' if is_dry else ''}")
     for submission_id in pulled.disputed:

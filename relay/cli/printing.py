@@ -3,7 +3,7 @@
 import getpass
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,13 @@ def say_take_down(ids: Sequence[str]) -> None:
 def say_destroyed(ids: Sequence[str], verb: str = "are") -> None:
     """Print of which submissions the copies here are destroyed."""
     for submission_id in ids:
-        say(f"Withdrawn or expired, your copies {verb} destroyed: {submission_id}")
+        say(f"Withdrawn, expired or returned, your copies {verb} destroyed: {submission_id}")
+
+
+def say_undestroyed(failed: Mapping[str, str]) -> None:
+    """Print which files could not be destroyed, and why."""
+    for place, why in failed.items():
+        say(f"{printable(place)}: could not be destroyed: {why}")
 
 
 def result_json(report: dict[str, Any]) -> None:

@@ -8,10 +8,19 @@ from typing import Any
 
 from relay.cli.ids import add_ids, read_ids
 from relay.cli.keyring import Keyring, connected
-from relay.cli.printing import PARTLY, printable, result, result_json, say, say_take_down
+from relay.cli.printing import (
+    PARTLY,
+    printable,
+    result,
+    result_json,
+    say,
+    say_take_down,
+    say_undestroyed,
+)
 from relay.cli.progress import over
 from relay.config import DeskConfig
 from relay.desk.client import DeskClient
+from relay.desk.copies import Destruction
 from relay.desk.decide import Decided, find_id, hand_over, make_decision, sign
 from relay.desk.journal import Journal, JournalFile
 from relay.desk.verdict_file import VerdictFile, add_verdicts, read_verdicts
@@ -48,6 +57,7 @@ class _Report:
     arguments: argparse.Namespace
     decided: list[dict[str, Any]] = field(default_factory=list)
     failed: dict[str, RelayError] = field(default_factory=dict)
+    destruction: Destruction = field(default_factory=Destruction)
 
     def succeed(self, submission_id: str, verdict: Verdict, how: str, *, already: bool) -> None:
         """Say it; how: such as "already", or nothing."""
@@ -55,6 +65,14 @@ class _Report:
         if not self.arguments.json:
             state = "released" if verdict is Verdict.RELEASE else "returned"
             result(f"{submission_id}: {f'{how} {state}'.strip()}")
+
+    def destroy(self, destruction: Destruction) -> None:
+        """Say that the copies of what was returned are destroyed, and which could not be."""
+        if destruction.destroyed and not self.arguments.json:
+            say("    Your copies are destroyed.")
+        say_undestroyed(destruction.failed)
+        self.destruction.destroyed += destruction.destroyed
+        self.destruction.failed |= destruction.failed
 
     def fail(self, submission_id: str, error: RelayError) -> None:
         """Say why."""
@@ -66,9 +84,11 @@ class _Report:
         if self.arguments.json:
             failed = {name: type(error).__name__ for name, error in self.failed.items()}
             about |= {"dry_run": self.arguments.dry_run}
+            about |= {"destroyed": self.destruction.destroyed}
+            about |= {"undestroyed": self.destruction.failed}
             result_json(about | {"decided": self.decided, "failed": failed})
         if not self.failed:
-            return 0
+            return PARTLY if self.destruction.failed else 0
         return PARTLY if self.decided else next(iter(self.failed.values())).exit_code
 
 
@@ -133,12 +153,14 @@ def _add(
         report.succeed(submission_id, arguments.verdict, "to be", already=False)
     for submission_id in added.already:
         report.succeed(submission_id, arguments.verdict, "already to be", already=True)
+    report.destroy(added.destruction)
     say(f"{added.count} in {arguments.to}. Nothing is sent yet: carry it to the online laptop.")
 
 
 def _say_decided(report: _Report, verdict: Verdict, decided: Decided) -> None:
     how = "already" if decided.already else ""
     report.succeed(decided.id, verdict, how, already=decided.already)
+    report.destroy(decided.destruction)
 
 
 def _send(arguments: argparse.Namespace) -> int:

@@ -1,9 +1,11 @@
 """Release or return: sign a verdict, hand it to the relay, remember it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.desk.client import DeskClient
+from relay.desk.copies import Destruction, destroy_copies
 from relay.desk.journal import ID, Journal, JournalFile
 from relay.errors import ConfigInvalid, NothingThere, RelayError, RelayUnreachable
 from relay.queue.states import Reason, Verdict
@@ -17,10 +19,11 @@ _BEGINNING = re.compile(rf"[0-9a-f]{{{SHORTEST_ID},32}}")
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """The outcome for one submission."""
+    """The outcome for one submission; destruction: of the copies here, where it is returned."""
 
     id: str
     already: bool
+    destruction: Destruction
 
 
 def find_id(journal: Journal, text: str) -> str:
@@ -92,7 +95,8 @@ async def hand_over(
 ) -> Decided:
     """Have the relay carry out a verdict, one's own or a colleague's.
 
-    Remembered before it is sent: where the answer is lost, the relay may have acted.
+    Remembered before it is sent: where the answer is lost, the relay may have acted. Copies here
+    of what is returned are destroyed when the relay has confirmed it.
 
     Raises:
         LockedByColleague, NothingThere, Corrupt, RelayUnreachable: the relay's answer, or none.
@@ -126,7 +130,13 @@ async def hand_over(
             verdicts.awaited[submission_id] = str(decision.verdict)
             verdicts.after[submission_id] = 0 if answer["already"] else seen
         verdicts.confirmed[submission_id] = str(decision.verdict)
-    return Decided(id=submission_id, already=answer["already"])
+        destruction = destroy_returned([submission_id], journal)
+    return Decided(id=submission_id, already=answer["already"], destruction=destruction)
+
+
+def destroy_returned(ids: Iterable[str], journal: Journal) -> Destruction:
+    """Destroy the copies of those whose return stands: their senders read that nothing is left."""
+    return destroy_copies(filter(journal.is_returned, ids), journal)
 
 
 def _unsend(sent: dict[str, str], submission_id: str, refused: Verdict) -> None:

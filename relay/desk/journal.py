@@ -17,6 +17,7 @@ from typing import Any
 
 from relay.errors import Corrupt
 from relay.queue.chain import Head
+from relay.queue.states import Verdict
 from relay.queue.verdicts import Decision
 from relay.seal.signing import Signer
 
@@ -107,6 +108,18 @@ class Journal:
         """Whether this desk has decided about it, so that a request to take it down is for us."""
         verdicts = self.verdicts
         return submission_id in {**verdicts.sent, **verdicts.confirmed, **verdicts.signed}
+
+    def is_returned(self, submission_id: str) -> bool:
+        """Whether this desk's return stands: the relay has confirmed it, or it was signed."""
+        if submission_id in self.verdicts.confirmed:
+            return self.verdicts.confirmed[submission_id] == Verdict.RETURN
+        signed = self.verdicts.signed.get(submission_id)
+        return signed is not None and Decision.parse(signed).verdict is Verdict.RETURN
+
+    def unwanted(self) -> list[str]:
+        """Return the ids of which no copy may stay: taken back, expired, or returned from here."""
+        decided = {*self.verdicts.confirmed, *self.verdicts.signed}
+        return sorted({*self.gone, *filter(self.is_returned, decided)})
 
     def lose(self, ids: Iterable[str]) -> None:
         """Remember for good that these were taken back or have expired."""

@@ -186,10 +186,12 @@ def refuse_gone(journal: Journal, submission_id: str) -> None:
     """Return where a submission may be opened.
 
     Raises:
-        NothingThere: it was taken back, or has expired.
+        NothingThere: it was taken back, has expired, or this desk has returned it.
     """
     if submission_id in journal.gone:
         raise NothingThere("Taken back or expired: not opened.")
+    if journal.is_returned(submission_id):
+        raise NothingThere("You have returned it: not opened.")
 
 
 async def _scrub_again(

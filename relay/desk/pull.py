@@ -76,13 +76,14 @@ async def pull(
     with journal_file.update() as journal:
         journal.pin_campaign(handout.campaign)
         _hear(journal, handout, pulled)
+        handout = _without_returned(handout, journal)
         journal.pulls += 1
         journal.manifests[identity.signer().encoded] = journal.pulls
     folder = _Folder(to, handout, journal, identity)
     folder.leave_out_gone()
     with journal_file.update() as journal:
         _record(journal, to)
-        destruction = destroy_copies(journal.gone, journal)
+        destruction = destroy_copies(journal.unwanted(), journal)
     pulled.destroyed, pulled.undestroyed = destruction.destroyed, destruction.failed
     if handout.leases:
         make_private(to)
@@ -119,7 +120,8 @@ async def foresee(client: DeskClient, journal_file: JournalFile, to: Path) -> Pu
     pulled, journal = Pulled(), journal_file.read()
     journal.pin_campaign(handout.campaign)
     _hear(journal, handout, pulled)
-    for one in journal.gone:
+    handout = _without_returned(handout, journal)
+    for one in journal.unwanted():
         is_here = has_copies(one, journal) or (to / f"{one}.age").is_file()
         pulled.destroyed += [one] if is_here else []
     for submission_id, lease in handout.leases.items():
@@ -143,9 +145,15 @@ def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     journal.lose(one for one in handout.gone if one not in pulled.disputed)
 
 
+def _without_returned(handout: _Handout, journal: Journal) -> _Handout:
+    """Leave out what this desk has returned, though the relay may not have heard of it yet."""
+    leases = handout.leases.items()
+    return replace(handout, leases={i: one for i, one in leases if not journal.is_returned(i)})
+
+
 def _record(journal: Journal, to: Path) -> None:
-    """Remember as copies what lies in `to` under the names of what is gone."""
-    for one in journal.gone:
+    """Remember as copies what lies in `to` under the names of what must not stay."""
+    for one in journal.unwanted():
         place = place_of(to / f"{one}.age")
         if os.path.lexists(place) and place not in journal.sealed.get(one, []):
             journal.sealed.setdefault(one, []).append(place)
@@ -159,6 +167,7 @@ class _Folder:
     ) -> None:
         self._to = to
         self._leases = handout.leases
+        self._unwanted = journal.unwanted()
         self._identity = identity
         self._manifest = Manifest(
             campaign=journal.campaign,
@@ -171,7 +180,7 @@ class _Folder:
 
     def leave_out_gone(self) -> None:
         """Sign anew for what stays, before what may be listed is destroyed."""
-        if any((self._to / f"{one}.age").exists() for one in self._manifest.gone):
+        if any((self._to / f"{one}.age").exists() for one in self._unwanted):
             try:
                 self.sign()
             except OSError:  # a full disk: rather no manifest than one that is wrong

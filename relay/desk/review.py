@@ -11,7 +11,7 @@ from typing import Self
 from relay.desk import sheet
 from relay.desk.copies import destroy_file, destroy_opened, overwrite, part_of
 from relay.desk.journal import ID, Journal, JournalFile, place_of, sync_folder
-from relay.desk.opening import Examined, examine, examine_opened
+from relay.desk.opening import Examined, examine, examine_opened, refuse_gone
 from relay.desk.stock import Amiss, Fault, Stock
 from relay.errors import NothingThere, RelayError
 from relay.queue.states import Verdict
@@ -48,20 +48,21 @@ class Reviewed:
 def take_opened(sources: Sequence[Path], journal_file: JournalFile, stock: Stock) -> None:
     """Add to `stock` the folders that `open` wrote among and inside `sources`, by their names.
 
-    What was taken back is destroyed there and named.
+    What was taken back or returned is destroyed there and named.
     """
-    gone = journal_file.read().gone
+    journal = journal_file.read()
     for source in sources:
         inside = sorted(source.iterdir()) if source.is_dir() else []
         for folder in filter(_is_opened, (source, *inside)):
-            if folder.name in gone:
-                _take_back(folder, stock)
+            try:
+                refuse_gone(journal, folder.name)
+            except NothingThere as error:
+                _destroy(folder, error, stock)
             else:
                 stock.envelopes.append(folder)
 
 
-def _take_back(folder: Path, stock: Stock) -> None:
-    error = NothingThere("Taken back or expired: not shown.")
+def _destroy(folder: Path, error: RelayError, stock: Stock) -> None:
     stock.amiss.append(Amiss(source=folder, id=folder.name, fault=Fault.TAKEN_BACK, error=error))
     destruction = destroy_opened(folder)
     stock.destroyed = sorted({*stock.destroyed, *destruction.destroyed})

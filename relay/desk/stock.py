@@ -27,6 +27,7 @@ class Fault(enum.StrEnum):
     EXTRA = "extra"
     REPLAYED = "replayed"
     TAKEN_BACK = "taken-back"
+    RETURNED = "returned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,8 @@ class Amiss:
 class Stock:
     """What may be opened, what may not, and what the manifests had to say.
 
-    destroyed: ids whose copies here are destroyed, since they were taken back. take_down: ids of
-    this desk's posts that are to be deleted. warnings: sentences for a person.
+    destroyed: ids whose copies here are destroyed, since they were taken back or returned.
+    take_down: ids of this desk's posts that are to be deleted. warnings: sentences for a person.
     """
 
     envelopes: list[Path] = field(default_factory=list)
@@ -80,7 +81,7 @@ def take_stock(sources: Sequence[Path], journal_file: JournalFile, knows: Knows)
                 _learn(journal, folder, signed, stock)
     with journal_file.update() as journal:
         stock.take_down = journal.take_down
-        destruction = destroy_copies(journal.gone, journal)
+        destruction = destroy_copies(journal.unwanted(), journal)
     stock.destroyed = destruction.destroyed
     stock.warn(destruction)
     for source, files in brought.items():
@@ -127,6 +128,7 @@ class Shelf:
     def __init__(self, journal: Journal, signed: SignedManifest | None) -> None:
         """Compare with `journal`, which has learnt from `signed`; None: there is no manifest."""
         self._gone = {*journal.gone}
+        self._unwanted = {*journal.unwanted()}
         self._known = journal.envelopes
         self._owners = {digest: owner for owner, digest in journal.envelopes.items()}
         self._listed: dict[str, str] | None = None
@@ -134,8 +136,8 @@ class Shelf:
             self._listed = {one.id: one.envelope for one in signed.manifest.envelopes}
 
     def find_missing(self, folder: Path, files: Sequence[Path]) -> list[Amiss]:
-        """Return what is listed and not there; what was taken back need not be there."""
-        names = {file.stem for file in files} | self._gone
+        """Return what is listed and not there; what was destroyed need not be there."""
+        names = {file.stem for file in files} | self._unwanted
         return [
             Amiss(
                 source=folder / f"{submission_id}.age",
@@ -165,6 +167,9 @@ class Shelf:
             case Fault.TAKEN_BACK:
                 name = owner or name
                 reason = NothingThere("Taken back or expired: not opened.")
+            case Fault.RETURNED:
+                name = owner or name
+                reason = NothingThere("You have returned it: not opened.")
             case Fault.REPLAYED:
                 reason = Corrupt("Replayed: this desk knows another envelope of this number.")
             case Fault.SWAPPED:
@@ -179,8 +184,8 @@ class Shelf:
     def _judge(self, name: str, digest: str, owner: str | None) -> Fault | None:
         """Judge the file `name`.age; owner: the id that these bytes are known by."""
         known = self._known.get(name)
-        if (owner or name) in self._gone:
-            return Fault.TAKEN_BACK
+        if (owner or name) in self._unwanted:
+            return Fault.TAKEN_BACK if (owner or name) in self._gone else Fault.RETURNED
         if self._listed is None:
             return None  # opening compares it with what this desk knows
         if known is None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.desk.decide import refuse_another, sign
+from relay.desk.copies import Destruction
+from relay.desk.decide import destroy_returned, refuse_another, sign
 from relay.desk.journal import JournalFile
 from relay.desk.signed import Knows, canonical, read_signed, write_signed
 from relay.errors import Corrupt, LockedByColleague, NothingThere, RelayError
@@ -80,12 +81,16 @@ def read_verdicts(path: Path, knows: Knows) -> VerdictFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Added:
-    """Ids: added now, there already, and refused; and how many verdicts the file has now."""
+    """Ids: added now, there already, and refused; and how many verdicts the file has now.
+
+    destruction: of the copies here of what is returned.
+    """
 
     added: list[str]
     already: list[str]
     refused: dict[str, RelayError]
     count: int
+    destruction: Destruction
 
 
 def add_verdicts(
@@ -94,7 +99,8 @@ def add_verdicts(
     """Sign `decisions` and add them to the file at `path`, without a network.
 
     Remembered before the file is written: what is signed can't be called back, and a second file
-    gets the same verdicts and no others. Killed at any point, it is repeated by calling it again.
+    gets the same verdicts and no others. Then the copies here of what is returned are destroyed.
+    Killed at any point, it is repeated by calling it again.
 
     Raises:
         LockedByColleague: the file is somebody else's.
@@ -112,18 +118,20 @@ def add_verdicts(
                 refused[submission_id] = error
             else:
                 journal.verdicts.signed[submission_id] = decision.statement()
-    with journal_file.lock():
+    with journal_file.update() as journal:
         file = _read_own(path, journal.campaign, identity)
         accepted = [submission_id for submission_id in wanted if submission_id not in refused]
         fresh = [submission_id for submission_id in accepted if submission_id not in file.verdicts]
         file.verdicts.update({one: sign(identity, wanted[one]) for one in fresh})
         if fresh:
             write_signed(path, signing.VERDICTS, file.statement(), identity)
+        destruction = destroy_returned(accepted, journal)
     return Added(
         added=fresh,
         already=[submission_id for submission_id in accepted if submission_id not in fresh],
         refused=refused,
         count=len(file.verdicts),
+        destruction=destruction,
     )
 
 

@@ -389,6 +389,26 @@ def test_release_and_return_are_said_once_and_then_already(
     assert service.desk("return", ids[0], "--reason", "other").code == 10
 
 
+def test_of_what_is_returned_no_copy_stays(pulled: tuple[Service, list[str]]) -> None:
+    service, ids = pulled
+    service.desk("open", "sealed", "--to", "opened")
+    service.desk("review", "sealed", "--to", "sheet")
+    shutil.copytree(home(service) / "sealed", home(service) / "old-stick")
+    returned = service.desk("return", ids[0], "--reason", "face-visible")
+    assert returned.code == 0
+    assert returned.err == "    Your copies are destroyed.\n"
+    left = [*(home(service) / "sealed").iterdir(), *(home(service) / "opened").iterdir()]
+    assert not [path for path in left if ids[0] in path.name]
+    assert not list((home(service) / "sheet").iterdir())
+    again = service.desk("return", ids[0], "--reason", "face-visible")
+    assert (again.code, again.out) == (0, f"{ids[0]}: already returned\n")
+    opened = service.desk("open", "old-stick", "--to", "opened")
+    assert opened.code == 3
+    assert f"{ids[0]}.age: You have returned it: not opened." in opened.err
+    assert service.desk("pull", "--to", "sealed").code == 10
+    assert service.desk("open", "sealed", "--to", "opened").code == 0
+
+
 def test_a_dry_run_decides_nothing(pulled: tuple[Service, list[str]]) -> None:
     service, ids = pulled
     dry = service.desk("return", ids[0], "--reason", "other", "--dry-run")

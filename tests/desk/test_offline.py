@@ -559,6 +559,18 @@ def test_verdicts_are_added_once_and_never_turned_round(looked_at: Round) -> Non
     assert file.read_bytes() == whole
 
 
+def test_of_what_is_signed_as_returned_no_copy_stays(looked_at: Round) -> None:
+    """It is not fetched again either, though the relay has not heard of it."""
+    for laptop in (looked_at.old, looked_at.online):
+        returned = laptop.desk("return", looked_at.ids[0], "--reason", "other", "--to", "v")
+        assert returned.code == 0
+    assert looked_at.opened == looked_at.ids[1:]
+    assert not looked_at.envelope(looked_at.ids[0]).exists()
+    again = looked_at.online.desk("pull", "--to", looked_at.stick, "--dry-run", "--json")
+    assert again.json["present"] == looked_at.ids[1:]
+    assert again.json["fetched"] == []
+
+
 def test_a_return_keeps_its_first_reason(looked_at: Round) -> None:
     old, one = looked_at.old, looked_at.ids[0]
     assert old.desk("return", one, "--reason", "other", "--to", "v").code == 0
@@ -740,7 +752,7 @@ def test_what_is_taken_back_on_the_way_is_named_and_destroyed_on_the_old_laptop(
     opened = decided.open()
     assert opened.err.startswith(f"TAKE DOWN: {three}.")
     assert f"your copies are destroyed: {two}" in opened.err
-    assert decided.opened == [one, three]
+    assert decided.opened == [three]
     assert send(decided).code == 3, "and nothing has changed"
 
 
