@@ -559,15 +559,17 @@ def test_verdicts_are_added_once_and_never_turned_round(looked_at: Round) -> Non
     assert file.read_bytes() == whole
 
 
-def test_of_what_is_signed_as_returned_no_copy_stays(looked_at: Round) -> None:
+def test_of_what_is_signed_as_returned_no_copy_stays(fresh: Round) -> None:
     """It is not fetched again either, though the relay has not heard of it."""
-    for laptop in (looked_at.old, looked_at.online):
-        returned = laptop.desk("return", looked_at.ids[0], "--reason", "other", "--to", "v")
+    fresh.pull()
+    fresh.open()
+    for laptop in (fresh.old, fresh.online):
+        returned = laptop.desk("return", fresh.ids[0], "--reason", "other", "--to", "v")
         assert returned.code == 0
-    assert looked_at.opened == looked_at.ids[1:]
-    assert not looked_at.envelope(looked_at.ids[0]).exists()
-    again = looked_at.online.desk("pull", "--to", looked_at.stick, "--dry-run", "--json")
-    assert again.json["present"] == looked_at.ids[1:]
+    assert fresh.opened == fresh.ids[1:]
+    assert not fresh.envelope(fresh.ids[0]).exists()
+    again = fresh.online.desk("pull", "--to", fresh.stick, "--dry-run", "--json")
+    assert again.json["present"] == fresh.ids[1:]
     assert again.json["fetched"] == []
 
 
