@@ -56,8 +56,6 @@ def make_decision(
     digest = journal.envelopes.get(submission_id)
     if not ID.fullmatch(submission_id) or digest is None:
         raise NothingThere("This desk has not pulled a submission of this number.")
-    if submission_id in journal.gone:
-        raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
     decision = Decision(
         campaign=journal.campaign,
         id=bytes.fromhex(submission_id),
@@ -65,10 +63,22 @@ def make_decision(
         verdict=verdict,
         reason=reason,
     )
+    check_before(journal, decision)
+    return decision
+
+
+def check_before(journal: Journal, decision: Decision) -> None:
+    """Return where nothing that this desk remembers speaks against signing `decision`.
+
+    Raises:
+        NothingThere: it was taken back, or another verdict was signed before.
+    """
+    submission_id = decision.id.hex()
+    if submission_id in journal.gone:
+        raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
     signed = journal.verdicts.signed.get(submission_id)
     if signed is not None:
         refuse_another(signed, decision)
-    return decision
 
 
 def refuse_another(signed: str, decision: Decision) -> None:

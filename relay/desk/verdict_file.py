@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from relay.desk.copies import Destruction
-from relay.desk.decide import destroy_returned, refuse_another, sign
-from relay.desk.journal import JournalFile
+from relay.desk.decide import check_before, destroy_returned, refuse_another, sign
+from relay.desk.journal import JournalFile, Verdicts
 from relay.desk.signed import Knows, canonical, read_signed, write_signed
 from relay.errors import Corrupt, LockedByColleague, NothingThere, RelayError
 from relay.queue.verdicts import Decision, SignedVerdict
@@ -113,7 +113,10 @@ def add_verdicts(
         before = _read_own(path, journal.campaign, identity).verdicts
         for submission_id, decision in wanted.items():
             try:
-                _check_before(before, journal.verdicts.confirmed, decision)
+                _check_sent(journal.verdicts, decision)
+                check_before(journal, decision)
+                if submission_id in before:
+                    refuse_another(before[submission_id].decision.statement(), decision)
             except NothingThere as error:
                 refused[submission_id] = error
             else:
@@ -148,11 +151,9 @@ def _read_own(path: Path, campaign: str, identity: SigningIdentity) -> VerdictFi
     return file
 
 
-def _check_before(
-    signed: dict[str, SignedVerdict], confirmed: dict[str, str], decision: Decision
-) -> None:
+def _check_sent(verdicts: Verdicts, decision: Decision) -> None:
     submission_id = decision.id.hex()
-    if submission_id in signed:
-        refuse_another(signed[submission_id].decision.statement(), decision)
-    if confirmed.get(submission_id, decision.verdict) != decision.verdict:
-        raise NothingThere(f"The relay has your {confirmed[submission_id]} already. It stands.")
+    for sent in (verdicts.confirmed, verdicts.sent):
+        verdict = sent.get(submission_id, decision.verdict)
+        if verdict != decision.verdict:
+            raise NothingThere(f"You have sent another verdict before ({verdict}). It stands.")
