@@ -135,7 +135,9 @@ def learn(journal: Journal, signed: SignedManifest) -> bool:
     """Take into `journal` what a manifest says; return whether it is as new as any of its signer.
 
     Digests are pinned, so that this desk may decide about what is listed; where it knows another
-    one, that one stays. What is gone stays gone, whatever an older manifest lists.
+    one, that one stays. What is gone stays gone, whatever an older manifest lists. Requests to
+    take down a post are only added, since a colleague's stick may know of fewer; a pull of this
+    desk's own says which are over.
 
     Raises:
         Corrupt: of another campaign than this desk's.
@@ -151,5 +153,5 @@ def learn(journal: Journal, signed: SignedManifest) -> bool:
         journal.envelopes.setdefault(one.id, one.envelope)
     journal.lose(manifest.gone)
     wanted = {one for one in manifest.take_down if journal.is_mine(one)}
-    journal.take_down = sorted(wanted if is_new else wanted | {*journal.take_down})
+    journal.take_down = sorted({*journal.take_down, *wanted})
     return is_new
