@@ -121,7 +121,7 @@ def remember(journal: Journal, checked: Audit) -> None:
     journal.log_seq, journal.log_hash = checked.head.seq, checked.head.hash.hex()
 
 
-def _known_signer(encoded: str | None, known: Collection[str], what: str) -> Signer:
+def _known_signer(encoded: str | None, known: Collection[str | None], what: str) -> Signer:
     if encoded is None:
         raise Corrupt(f"{what}: nobody signed it.")
     if encoded not in known:
@@ -147,7 +147,10 @@ async def _vouch(client: DeskClient, identity: SigningIdentity, head: Head, camp
 
 
 def _check_verdicts(log: Log, journal: Journal, known: Collection[str]) -> None:
-    """See that each verdict was signed, by somebody known, for this campaign, and only once."""
+    """See that each verdict was signed, by somebody known, for this campaign, and only once.
+
+    The hashes pin what was verified here before: its signer was known then, and may have left.
+    """
     decided = set()
     for entry in log.entries:
         what = f"Log entry {entry.seq}"
@@ -156,7 +159,8 @@ def _check_verdicts(log: Log, journal: Journal, known: Collection[str]) -> None:
             raise Corrupt(f"{what} names another envelope than this desk was given.")
         if entry.action not in _STATES.values():
             continue
-        signer = _known_signer(entry.signer, known, what)
+        trusted = known if entry.seq > journal.log_seq else {*known, entry.signer}
+        signer = _known_signer(entry.signer, trusted, what)
         statement = entry.statement or ""
         signer.verify(signing.VERDICT, statement.encode("utf-8", "replace"), entry.signature or "")
         decision = Decision.parse(statement)

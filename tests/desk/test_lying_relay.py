@@ -1,6 +1,7 @@
 """A relay that lies to the desk: answers made up here, checked by the real code."""
 
 import dataclasses
+import datetime as dt
 import errno
 import hashlib
 import json
@@ -15,8 +16,9 @@ from relay.desk.audit import audit, remember
 from relay.desk.decide import hand_over, make_decision, sign
 from relay.desk.free import free
 from relay.desk.journal import JournalFile
-from relay.desk.manifest import NAME, read_manifest
+from relay.desk.manifest import NAME, Manifest, SignedManifest, learn, read_manifest
 from relay.desk.pull import pull
+from relay.desk.verdict_file import add_verdicts
 from relay.errors import Corrupt, NothingThere, RelayUnreachable
 from relay.queue.chain import Checkpoint, Head, LogEntry, next_hash
 from relay.queue.states import Reason, Verdict
@@ -366,6 +368,45 @@ async def test_a_refusal_does_not_forget_what_was_sent_before_the_other_way(
     assert (await pull(relay, desk, ME, desk.folder / "sealed")).take_down == [ONE]
 
 
+async def test_opposite_verdicts_are_not_both_signed_though_two_ask_at_once(
+    relay: Any, desk: JournalFile
+) -> None:
+    """Each was allowed before the other was signed."""
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    released = make_decision(desk.read(), ONE, Verdict.RELEASE, None)
+    returned = make_decision(desk.read(), ONE, Verdict.RETURN, Reason.OTHER)
+    assert add_verdicts(desk.folder / "a", desk, ME, [released]).added == [ONE]
+    assert "It stands" in add_verdicts(desk.folder / "b", desk, ME, [returned]).refused[ONE].message
+    with desk.update() as journal:
+        journal.verdicts.signed.clear()
+        journal.verdicts.sent[ONE] = "release"
+    assert "It stands" in add_verdicts(desk.folder / "b", desk, ME, [returned]).refused[ONE].message
+    with desk.update() as journal:
+        journal.lose([ONE])
+    assert (
+        "taken it back"
+        in add_verdicts(desk.folder / "b", desk, ME, [released]).refused[ONE].message
+    )
+    assert not (desk.folder / "b").exists()
+
+
+async def test_a_colleagues_older_stick_does_not_wipe_requests_to_take_down(
+    relay: Any, desk: JournalFile
+) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    await hand_over(relay, desk, release(desk))
+    relay.handout |= {"take_down": [ONE], "leases": []}
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    today = dt.date(2026, 3, 19)
+    hers = Manifest(campaign="demo", number=9, day=today, envelopes=(), gone=(), take_down=())
+    with desk.update() as journal:
+        learn(journal, SignedManifest(manifest=hers, signer=COLLEAGUE.signer().encoded))
+    assert desk.read().take_down == [ONE]
+    relay.handout |= {"take_down": []}
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    assert desk.read().take_down == []
+
+
 # -- the log --------------------------------------------------------------------------------------
 
 
@@ -469,6 +510,19 @@ async def test_a_forged_verdict_is_found_and_not_vouched_for(
         await verify(relay, desk, chained(lines))
     assert relay.vouched == []
     assert desk.read().log_seq == 0
+
+
+async def test_a_colleague_who_has_left_does_not_break_the_log_that_was_verified(
+    relay: Any, desk: JournalFile
+) -> None:
+    log = chained([ARRIVED, signed(COLLEAGUE)])
+    await verify(relay, desk, log)
+    relay.log = log
+    alone = {ME.signer().encoded}
+    assert (await audit(relay, desk.read(), ME, alone)).entries == []
+    relay.log = chained([ARRIVED, signed(COLLEAGUE), signed(COLLEAGUE, TWO, sealed=b"second")])
+    with pytest.raises(Corrupt, match="entry 3: signed by"):
+        await audit(relay, desk.read(), ME, alone)
 
 
 @pytest.mark.parametrize("already", [True, False])
