@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from relay.errors import Corrupt
+from relay.errors import Corrupt, RelayError
 from relay.queue.chain import Head
 from relay.queue.states import Verdict
 from relay.queue.verdicts import Decision
@@ -25,7 +25,12 @@ FILE_NAME = "desk-journal.json"
 _LOCK_NAME = ".desk-journal.lock"
 ID = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
-_UNREADABLE = (OSError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+_DAMAGED = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
+_LOST = (
+    "Put a copy of it back, if you have one. Without it this desk no longer knows where copies of "
+    "photos lie that must be destroyed, what was taken back, and what you have decided. To begin "
+    "afresh all the same, destroy those copies yourself and move it away."
+)
 
 
 @dataclass
@@ -147,15 +152,18 @@ class JournalFile:
         """Return the journal; an empty one where there is none.
 
         Raises:
-            Corrupt: it can't be read. Never guessed at, since it guards against rollback.
+            Corrupt: it is damaged. Never guessed at, since it guards against rollback.
+            RelayError: it can't be read.
         """
         path = self.folder / FILE_NAME
         try:
             return _parse(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
             return Journal()
-        except (*_UNREADABLE, Corrupt):
-            raise Corrupt(f"{path}: can't be read. Move it away to begin afresh.") from None
+        except OSError as error:
+            raise RelayError(f"{path}: {error.strerror}. Don't delete it.") from None
+        except (*_DAMAGED, Corrupt):
+            raise Corrupt(f"{path}: damaged. {_LOST}") from None
 
     @contextmanager
     def update(self) -> Iterator[Journal]:
