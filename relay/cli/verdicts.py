@@ -174,14 +174,18 @@ def _send(arguments: argparse.Namespace) -> int:
         raise NothingThere(f"{arguments.file}: no verdict in it.")
     report = _Report(arguments)
     say_take_down(journal.take_down)
+    signer = file.signer if file.signer in keyring.staff() else "you"  # else it was refused
+    origin = f"{len(file.verdicts)} in {arguments.file}, signed by {signer}."
     sound = _find_sound(file, journal, report)
     if arguments.dry_run:
+        say(origin)
         for verdict in sound:
             decision = verdict.decision
             report.succeed(decision.id.hex(), decision.verdict, "would be", already=False)
         return report.end(signer=file.signer)
 
     async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
+        say(origin)
         await _hand_over_all(client, journal_file, sound, report)
         if not report.failed:
             say(f"The relay has them all. Delete {arguments.file}.")

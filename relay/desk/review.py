@@ -15,6 +15,7 @@ from relay.desk.opening import Examined, examine, examine_opened, refuse_gone
 from relay.desk.stock import Amiss, Fault, Stock
 from relay.errors import NothingThere, RelayError
 from relay.queue.states import Verdict
+from relay.queue.verdicts import Decision
 from relay.scrub.supervisor import Scrubber, accept
 from relay.seal.envelope import SUBMISSION_NAME
 from relay.seal.keys import Identity
@@ -161,7 +162,12 @@ def _decided(submission_id: str, journal: Journal) -> str:
     if sent := verdicts.sent.get(submission_id):
         return f"You have sent a verdict ({sent}), and no answer came. Send it again."
     verdict = verdicts.confirmed.get(submission_id)
-    return _DECIDED[Verdict(verdict)] if verdict else ""
+    if verdict is not None:
+        return _DECIDED[Verdict(verdict)]
+    if statement := verdicts.signed.get(submission_id):
+        signed = Decision.parse(statement).verdict
+        return f"You have signed: {signed} (not sent from here)."
+    return ""
 
 
 class _SheetFile:

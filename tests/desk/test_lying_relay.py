@@ -19,7 +19,7 @@ from relay.desk.journal import JournalFile
 from relay.desk.manifest import NAME, Manifest, SignedManifest, learn, read_manifest
 from relay.desk.pull import pull
 from relay.desk.verdict_file import add_verdicts
-from relay.errors import Corrupt, NothingThere, RelayUnreachable
+from relay.errors import Corrupt, NothingThere, RelayError, RelayUnreachable
 from relay.queue.chain import Checkpoint, Head, LogEntry, next_hash
 from relay.queue.states import Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
@@ -633,6 +633,18 @@ def test_a_journal_of_another_form_is_not_guessed_at(
     path = desk.folder / "desk-journal.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(Corrupt, match="desk-journal"):
+        desk.read()
+
+
+def test_a_journal_that_can_not_be_read_is_not_called_damaged(desk: JournalFile) -> None:
+    path = desk.folder / "desk-journal.json"
+    path.mkdir()
+    with pytest.raises(RelayError, match=r"Is a directory\. Don't delete it\.") as told:
+        desk.read()
+    assert not isinstance(told.value, Corrupt)
+    path.rmdir()
+    path.write_text("{")
+    with pytest.raises(Corrupt, match="no longer knows where copies"):
         desk.read()
 
 

@@ -709,6 +709,9 @@ def test_verdicts_of_the_old_laptop_are_carried_out_once_under_its_colleagues_na
     sent = send(decided)
     assert sent.code == 0
     assert sent.out == f"{one}: returned\n{two}: released\n{three}: released\n"
+    assert sent.err.startswith(
+        f"3 in {decided.stick}/verdicts.json, signed by {decided.old.signer}."
+    )
     assert "The relay has them all." in sent.err
     assert set(decided.online.journal["verdicts"]["awaited"]) == set(decided.ids)
     again = send(decided, "--json")

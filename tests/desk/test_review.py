@@ -227,6 +227,11 @@ def test_what_this_desk_has_decided_stands_there(two: Path) -> None:
     first, second = cards(review(two))
     assert "You have released it." in first
     assert "You have sent a verdict (return), and no answer came." in second
+    assert desk(two, "release", ONE, "--to", "verdicts.json").code == 0
+    with JournalFile(two).update() as journal:
+        journal.verdicts.confirmed.clear()
+    first, _ = cards(review(two))
+    assert "You have signed: release (not sent from here)." in first
 
 
 def test_it_ends_with_commands_to_copy_and_every_reason(two: Path) -> None:
