@@ -20,8 +20,11 @@ from relay.desk.journal import (
     replace_file,
 )
 from relay.desk.manifest import NAME, Listed, Manifest, write_manifest
-from relay.errors import Corrupt, NothingThere, RelayError
+from relay.desk.opening import read_envelope
+from relay.desk.signed import read_signed
+from relay.errors import Corrupt, LockedByColleague, NothingThere, RelayError
 from relay.queue.states import Verdict
+from relay.seal import signing
 from relay.seal.signing import SigningIdentity
 
 
@@ -70,7 +73,9 @@ async def pull(
 
     Raises:
         Corrupt: the relay's answer can't be read, or it speaks for another campaign than before.
+        LockedByColleague: another colleague has pulled into `to`. Nothing was leased.
     """
+    _check_owner(to, identity)
     handout = _read_handout(await client.ask("POST", "/desk/v1/lease"))
     pulled = Pulled()
     with journal_file.update() as journal:
@@ -95,6 +100,9 @@ async def pull(
             continue  # taken back since; the next pull says so
         except Corrupt as error:
             pulled.failed[submission_id] = error
+        except IsADirectoryError:
+            in_the_way = f"{to / submission_id}.age: a folder is in the way. Move it away."
+            pulled.failed[submission_id] = RelayError(in_the_way)
         except OSError as error:
             pulled.failed[submission_id] = RelayError(f"{to}: {error.strerror}")
             break
@@ -143,6 +151,19 @@ def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     pulled.disputed = [one for one in handout.gone if confirmed.get(one) == Verdict.RELEASE]
     journal.take_down = sorted(pulled.take_down)
     journal.lose(one for one in handout.gone if one not in pulled.disputed)
+
+
+def _check_owner(to: Path, identity: SigningIdentity) -> None:
+    """Return where the manifest in `to` is ours, or none that anybody has signed."""
+    try:
+        signed = read_signed(to / NAME, signing.MANIFEST, lambda _: True)
+    except Corrupt:
+        return  # it is replaced by one that is sound
+    if signed.signer != identity.signer().encoded:
+        raise LockedByColleague(
+            f"{to}: this is another colleague's stick ({signed.signer} has pulled into it). "
+            "Choose another folder."
+        )
 
 
 def _without_returned(handout: _Handout, journal: Journal) -> _Handout:
@@ -227,7 +248,10 @@ def _check_lease(journal: Journal, submission_id: str, digest: str) -> None:
 
 
 def _is_there(path: Path, digest: str) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    try:
+        return hashlib.sha256(read_envelope(path)).hexdigest() == digest
+    except (Corrupt, OSError):  # nothing, or something else: it may have been anybody's stick
+        return False
 
 
 def _read_handout(answer: Any) -> _Handout:

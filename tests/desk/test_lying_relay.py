@@ -19,7 +19,7 @@ from relay.desk.journal import JournalFile
 from relay.desk.manifest import NAME, Manifest, SignedManifest, learn, read_manifest
 from relay.desk.pull import pull
 from relay.desk.verdict_file import add_verdicts
-from relay.errors import Corrupt, NothingThere, RelayError, RelayUnreachable
+from relay.errors import Corrupt, LockedByColleague, NothingThere, RelayError, RelayUnreachable
 from relay.queue.chain import Checkpoint, Head, LogEntry, next_hash
 from relay.queue.states import Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
@@ -187,6 +187,24 @@ async def test_where_no_manifest_can_be_written_none_is_left_that_is_wrong(
     assert list(pulled.failed) == [NAME]
     assert not (to / f"{ONE}.age").exists()
     assert not (to / NAME).exists()
+
+
+async def test_what_lies_on_a_stick_does_not_end_the_pull(relay: Any, desk: JournalFile) -> None:
+    to = desk.folder / "sealed"
+    (to / f"{ONE}.age").mkdir(parents=True)
+    (to / f"{TWO}.age").symlink_to("/dev/zero")
+    pulled = await pull(relay, desk, ME, to)
+    assert "a folder is in the way" in pulled.failed[ONE].message
+    assert pulled.fetched == [TWO]
+
+
+async def test_another_colleagues_stick_is_not_pulled_into(relay: Any, desk: JournalFile) -> None:
+    stick = desk.folder / "stick"
+    await pull(relay, desk, ME, stick)
+    with pytest.raises(LockedByColleague, match="another colleague's stick"):
+        await pull(relay, JournalFile(desk.folder / "hers"), COLLEAGUE, stick)
+    (stick / NAME).write_bytes(b"damaged")
+    assert (await pull(relay, desk, ME, stick)).present == [ONE, TWO]
 
 
 async def test_what_was_taken_back_is_not_fetched_again(relay: Any, desk: JournalFile) -> None:
