@@ -149,7 +149,9 @@ async def examine(
     digest = hashlib.sha256(untrusted_file).hexdigest()
     known = {told: submission_id for submission_id, told in announced.items()}
     # The name of the file may come from anybody; the id is made here.
-    name = source.stem if ID.fullmatch(source.stem) else known.get(digest, digest[:32])
+    name = source.stem if ID.fullmatch(source.stem) else digest[:32]
+    if name not in announced:
+        name = known.get(digest, name)
     if announced.get(name, digest) != digest:
         raise Corrupt("Not the envelope that the relay announced: exchanged or damaged.")
     submission, untrusted_photo = open_envelope(untrusted_file, identities)

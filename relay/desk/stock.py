@@ -87,6 +87,8 @@ def take_stock(sources: Sequence[Path], journal_file: JournalFile, knows: Knows)
     for source, files in brought.items():
         signed = manifests[folders[source]]
         shelf = Shelf(journal, signed)
+        if source.is_dir() and files and signed is None:
+            stock.warnings.append(f"{source}: no manifest, so nothing shows what is missing here.")
         if source.is_dir():
             stock.amiss += shelf.find_missing(source, files)
         for file in files:

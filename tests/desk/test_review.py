@@ -271,6 +271,16 @@ def test_what_the_relay_should_have_cleaned_is_an_alarm_that_names_it(
     assert ", ".join(report.json["opened"][0]["found"]).startswith(found)  # type: ignore[index]
 
 
+def test_a_known_envelope_under_another_number_is_shown_under_its_own(two: Path) -> None:
+    sealed = two.parent / "sealed"
+    (sealed / f"{ONE}.age").rename(sealed / f"{THREE}.age")
+    assert sorted(shown_ids(review(two))) == [ONE, TWO]
+    said = desk(two, "open", "sealed", "--to", "opened")
+    assert said.code == 0
+    assert "sealed: no manifest, so nothing shows what is missing here." in said.err
+    assert sorted(one.name for one in (two.parent / "opened").iterdir()) == [ONE, TWO]
+
+
 def test_an_envelope_that_nobody_announced_is_an_alarm(two: Path) -> None:
     put(two, "stray", clean_photo())
     text = review(two)
