@@ -172,6 +172,8 @@ def _print_opened(outcome: Opened) -> None:
         say(f"{printable(outcome.source.name)}: {printable(outcome.error.message)}")
         return
     result(str(outcome.folder))
+    if outcome.choices:
+        say(f"{outcome.id}: {', '.join(outcome.choices)}.")
     if outcome.found:
         found = ", ".join(outcome.found)
         alarm = f"the relay had not cleaned this photo ({found}). It is clean now."
@@ -189,6 +191,7 @@ def _opened_json(outcome: Opened, fault: Fault | None) -> dict[str, Any]:
         "fault": fault,
         "is_new": outcome.is_new,
         "found": outcome.found,
+        "choices": outcome.choices,
         "was_pulled_here": outcome.was_pulled_here,
     }
 

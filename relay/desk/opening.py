@@ -60,6 +60,7 @@ class Opened:
     is_new: bool = False
     found: tuple[str, ...] = ()  # what the relay should have cleaned away, in words: an alarm
     was_pulled_here: bool = True  # else nothing shows that the relay ever announced it
+    choices: tuple[str, ...] = ()  # of its sender, in words: what restricts a post
 
 
 def list_envelopes(source: Path) -> list[Path]:
@@ -241,7 +242,18 @@ def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile)
         is_new=is_new,
         found=examined.found,
         was_pulled_here=examined.was_announced,
+        choices=_restrictions(examined.submission),
     )
+
+
+def _restrictions(submission: Submission) -> tuple[str, ...]:
+    """Return in words what its sender forbids, and what staff must look at."""
+    words = [] if submission.may_post else ["must not be posted"]
+    if day := submission.not_before:
+        words.append(f"not before {day.day} {day:%B} {day.year}")
+    if visible := len(submission.visible):
+        words.append(f"{visible} {'face' if visible == 1 else 'faces'} left visible")
+    return tuple(words)
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:

@@ -303,6 +303,12 @@ def test_opened_photos_are_shown_too_and_what_is_given_twice_once(two: Path) -> 
     assert "changed after it was opened (position" in review(two, "opened")
 
 
+def test_open_says_what_the_sender_has_chosen(two: Path) -> None:
+    said = desk(two, "open", f"sealed/{ONE}.age", f"sealed/{TWO}.age", "--to", "opened").err
+    words = "must not be posted, not before 19 March 2027, 2 faces left visible"
+    assert said == f"{TWO}: {words}.\n"
+
+
 def test_opened_photos_need_no_key(two: Path) -> None:
     desk(two, "open", "sealed", "--to", "opened")
     (two / "identity.age").unlink()
