@@ -74,7 +74,7 @@ def test_the_story_of_the_old_laptop_works(
     for line in making.splitlines():
         name, _, command = line.partition("$ ")
         laptops[name].mkdir()
-        shown = typed(command, laptops[name]).splitlines()
+        shown = typed(re.sub(r"\d{4}-\d\d-\d\d", "2099-05-31", command), laptops[name]).splitlines()
         keys[name] = [line for line in shown if line.startswith(("age1", "relaysigner1"))]
     for name, other in (("old", "online"), ("online", "old")):
         (laptops[name] / "colleagues.txt").write_text(keys[other][1] + "\n")

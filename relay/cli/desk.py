@@ -81,6 +81,8 @@ def _pull(arguments: argparse.Namespace) -> int:
             with progress("Fetching", quiet=arguments.json) as watch:
                 pulled = await pull(client, journal_file, identity, arguments.to, watch)
         say_take_down(pulled.take_down)
+        for submission_id in pulled.of_colleagues:
+            say(f"TAKE DOWN: {submission_id}. Released by a colleague; see that the post goes.")
         if arguments.json:
             failed = {name: type(error).__name__ for name, error in pulled.failed.items()}
             result_json(vars(pulled) | {"failed": failed, "dry_run": arguments.dry_run})

@@ -32,6 +32,7 @@ from relay.seal.signing import SigningIdentity
 class Pulled:
     """Ids: fetched now, there already, destroyed here, to be taken down; and what failed, why.
 
+    of_colleagues: to be taken down, and released by others: their laptop may be lost.
     disputed: the relay says they are gone, but it confirmed their release to this desk.
     undestroyed: files that should be destroyed and could not be, and why.
     """
@@ -40,6 +41,7 @@ class Pulled:
     present: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
     take_down: list[str] = field(default_factory=list)
+    of_colleagues: list[str] = field(default_factory=list)
     disputed: list[str] = field(default_factory=list)
     failed: dict[str, RelayError] = field(default_factory=dict)
     undestroyed: dict[str, str] = field(default_factory=dict)
@@ -146,6 +148,7 @@ async def foresee(client: DeskClient, journal_file: JournalFile, to: Path) -> Pu
 def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     """Remember what was taken back, and which posts of this desk are to be taken down."""
     pulled.take_down = [wanted for wanted in handout.take_down if journal.is_mine(wanted)]
+    pulled.of_colleagues = [wanted for wanted in handout.take_down if not journal.is_mine(wanted)]
     confirmed = journal.verdicts.confirmed
     # What was released can only be taken down.
     pulled.disputed = [one for one in handout.gone if confirmed.get(one) == Verdict.RELEASE]

@@ -226,6 +226,16 @@ async def test_another_campaign_is_an_alarm(relay: Any, desk: JournalFile) -> No
         await pull(relay, desk, ME, desk.folder / "sealed")
 
 
+async def test_what_a_colleague_released_and_its_sender_wants_gone_is_said_too(
+    relay: Any, desk: JournalFile
+) -> None:
+    """Hers may be the laptop that was lost, and then nobody else would hear of it."""
+    relay.handout |= {"take_down": [TWO], "leases": []}
+    pulled = await pull(relay, desk, ME, desk.folder / "sealed")
+    assert (pulled.take_down, pulled.of_colleagues) == ([], [TWO])
+    assert desk.read().take_down == []
+
+
 async def test_gone_destroys_nothing_that_was_released(relay: Any, desk: JournalFile) -> None:
     to = desk.folder / "sealed"
     await pull(relay, desk, ME, to)
@@ -236,6 +246,7 @@ async def test_gone_destroys_nothing_that_was_released(relay: Any, desk: Journal
     assert pulled.destroyed == [TWO]
     assert pulled.disputed == [ONE]
     assert pulled.take_down == [ONE]
+    assert pulled.of_colleagues == []
     assert [file.name for file in to.glob("*.age")] == [f"{ONE}.age"]
 
 
