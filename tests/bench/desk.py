@@ -92,7 +92,7 @@ def run(command: list[str], cwd: Path) -> tuple[float, float]:
         "/usr/bin/env",
         ["env", "-C", str(cwd), *command],
         os.environ,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)],
+        file_actions=[(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_WRONLY, 0) for fd in (1, 2)],
     )
     _, status, usage = os.wait4(child, 0)
     if status:
