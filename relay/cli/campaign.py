@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 from relay import memory
-from relay.cli.keys import IDENTITY_NAME, SIGNER_NAME, make_keys
+from relay.cli.keys import make_keys
 from relay.config import check_campaign
 from relay.errors import ConfigInvalid
 from relay.receipt import ServiceKeys
 from relay.scrub.wire import Layer
-from relay.seal.files import KeptIdentity, write_secret
+from relay.seal.files import IDENTITY_NAME, SIGNER_NAME, KeptIdentity, write_secret
 from relay.seal.lists import Role
 from relay.seal.signing import Signer
 

@@ -14,6 +14,8 @@ from relay.cli.printing import get_passphrase, result, result_json, say, shorten
 from relay.desk.places import check_place
 from relay.errors import ConfigInvalid, NothingThere
 from relay.seal.files import (
+    IDENTITY_NAME,
+    SIGNER_NAME,
     KeptIdentity,
     load_kept,
     load_signing_identity,
@@ -27,8 +29,6 @@ from relay.seal.keys import SCRYPT_LOG_N, HybridIdentity
 from relay.seal.lists import Period
 from relay.seal.signing import Signer, SigningIdentity
 
-IDENTITY_NAME = "identity.age"
-SIGNER_NAME = "signer.age"
 ONION_KEY_NAME = "desk.auth_private"
 _ONION = re.compile(r"([a-z2-7]{56})(\.onion)?")
 _ONE_DAY = dt.timedelta(days=1)

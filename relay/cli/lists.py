@@ -8,13 +8,11 @@ from typing import Any
 from relay.cli.printing import get_passphrase, printable, result, result_json, say, shorten
 from relay.config import check_campaign
 from relay.errors import ConfigInvalid, RelayError
-from relay.seal.files import load_signing_identity, replace_text
+from relay.seal.files import SIGNER_NAME, load_signing_identity, replace_text
 from relay.seal.fingerprint import count_alike, fingerprint
 from relay.seal.keys import parse_recipient
 from relay.seal.lists import RecipientList, load_recipients, load_staff
 from relay.seal.signing import Signer
-
-_SIGNER_NAME = "signer.age"
 
 
 def add_commands(add: Any) -> None:
@@ -124,7 +122,7 @@ def _sign(arguments: argparse.Namespace) -> int:
     if listed.campaign not in ("", campaign):
         words = f"it is the list of {printable(listed.campaign)}, not of {campaign}"
         raise ConfigInvalid(f"{arguments.list}: {words}")
-    path = arguments.keys / _SIGNER_NAME
+    path = arguments.keys / SIGNER_NAME
     identity = load_signing_identity(path, get_passphrase(arguments.passphrase_file, str(path)))
     signed = listed.signed(identity, campaign=campaign, number=listed.number + 1)
     replace_text(arguments.list, signed.encode())

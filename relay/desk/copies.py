@@ -1,6 +1,5 @@
 """Destroy what lies on this laptop of a submission: overwritten, synced, removed."""
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -8,9 +7,9 @@ from pathlib import Path
 
 from relay.desk.journal import ID, Journal, unfinished
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME
+from relay.seal.files import overwrite
 
 _PART = ".part"
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(kw_only=True)
@@ -131,11 +130,3 @@ def destroy_file(path: Path) -> bool:
         overwrite(file.fileno())
     path.unlink()
     return True
-
-
-def overwrite(descriptor: int) -> None:
-    """Write zeros over all of an open file, on the disk too."""
-    length, at = os.fstat(descriptor).st_size, 0
-    while at < length:
-        at += os.pwrite(descriptor, bytes(min(_CHUNK_BYTES, length - at)), at)
-    os.fsync(descriptor)

@@ -19,6 +19,7 @@ from relay.errors import Corrupt, RelayError
 from relay.queue.chain import Head
 from relay.queue.states import Verdict
 from relay.queue.verdicts import Decision
+from relay.seal.files import sync_folder
 from relay.seal.signing import Signer
 
 FILE_NAME = "desk-journal.json"
@@ -252,15 +253,6 @@ def replace_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     part.replace(path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in `folder` on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def unfinished(path: Path) -> Path:

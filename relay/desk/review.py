@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from relay.desk import sheet
-from relay.desk.copies import destroy_file, destroy_opened, overwrite, part_of
-from relay.desk.journal import ID, Journal, JournalFile, place_of, sync_folder
+from relay.desk.copies import destroy_file, destroy_opened, part_of
+from relay.desk.journal import ID, Journal, JournalFile, place_of
 from relay.desk.opening import Examined, examine, examine_opened, refuse_gone
 from relay.desk.stock import Amiss, Fault, Stock
 from relay.errors import NothingThere, RelayError
@@ -18,6 +18,7 @@ from relay.queue.states import Verdict
 from relay.queue.verdicts import Decision
 from relay.scrub.supervisor import Scrubber, accept
 from relay.seal.envelope import SUBMISSION_NAME
+from relay.seal.files import overwrite, sync_folder
 from relay.seal.keys import Identity
 
 SHEET_NAME = "review.html"

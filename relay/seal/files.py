@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -20,7 +19,9 @@ from relay.seal.keys import (
 from relay.seal.lists import Period
 from relay.seal.signing import SigningIdentity
 
+IDENTITY_NAME, SIGNER_NAME = "identity.age", "signer.age"  # in a colleague's folder
 _COMMENT = "#"
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def replace_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     draft.chmod(path.stat().st_mode & 0o777)
     draft.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def replace_secret(path: Path, content: bytes) -> None:
@@ -93,21 +94,24 @@ def replace_secret(path: Path, content: bytes) -> None:
     if draft.exists():  # of a command that was killed
         with draft.open("r+b") as left:
             draft.unlink()
-            _overwrite(left)
+            overwrite(left.fileno())
     write_secret(draft, content)
     with path.open("r+b") as old:
         draft.replace(path)
-        _sync_folder(path.parent)
-        _overwrite(old)
+        sync_folder(path.parent)
+        overwrite(old.fileno())
 
 
-def _overwrite(file: BinaryIO) -> None:
-    file.write(bytes(os.fstat(file.fileno()).st_size))
-    file.flush()
-    os.fsync(file.fileno())
+def overwrite(descriptor: int) -> None:
+    """Write zeros over all of an open file, on the disk too."""
+    length, at = os.fstat(descriptor).st_size, 0
+    while at < length:
+        at += os.pwrite(descriptor, bytes(min(_CHUNK_BYTES, length - at)), at)
+    os.fsync(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in `folder` on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
