@@ -114,9 +114,9 @@ async def hand_over(
     decision = verdict.decision
     submission_id = decision.id.hex()
     with journal_file.update() as journal:
-        seen, sent = journal.log_seq, journal.verdicts.sent
-        if decision.verdict is Verdict.RELEASE or submission_id not in sent:  # see _unsend
-            sent[submission_id] = str(decision.verdict)
+        seen, before = journal.log_seq, journal.verdicts.sent.get(submission_id)
+        if before != Verdict.RELEASE:  # which the relay may have carried out
+            journal.verdicts.sent[submission_id] = str(decision.verdict)
     fields = {
         "statement": decision.statement(),
         "signer": verdict.signer,
@@ -127,8 +127,11 @@ async def hand_over(
     except RelayUnreachable:
         raise
     except RelayError:
+        # A refusal says nothing of a release sent before: the relay may have forgotten it since.
         with journal_file.update() as journal:
-            _unsend(journal.verdicts.sent, submission_id, decision.verdict)
+            sent = journal.verdicts.sent
+            if before != Verdict.RELEASE and sent.get(submission_id) == decision.verdict:
+                del sent[submission_id]
         raise
     if not isinstance(answer, dict) or not isinstance(answer.get("already"), bool):
         raise RelayUnreachable("The relay's answer can't be read. Verify the log.")
@@ -148,8 +151,3 @@ def destroy_returned(ids: Iterable[str], journal: Journal) -> Destruction:
     """Destroy the copies of those whose return stands: their senders read that nothing is left."""
     return destroy_copies(filter(journal.is_returned, ids), journal)
 
-
-def _unsend(sent: dict[str, str], submission_id: str, refused: Verdict) -> None:
-    """Forget that a verdict was sent. A refused return says nothing of a release sent before."""
-    if sent.get(submission_id) == refused:
-        del sent[submission_id]

@@ -377,7 +377,7 @@ async def test_a_verdict_is_remembered_before_it_is_sent(relay: Any, desk: Journ
     assert desk.read().verdicts.awaited == {ONE: "release"}
 
 
-async def test_a_refusal_does_not_forget_what_was_sent_before_the_other_way(
+async def test_a_refusal_does_not_forget_a_release_that_was_sent_before(
     relay: Any, desk: JournalFile
 ) -> None:
     """The release was carried out and its answer lost: its post may have to be taken down."""
@@ -387,9 +387,10 @@ async def test_a_refusal_does_not_forget_what_was_sent_before_the_other_way(
         await hand_over(
             relay, desk, sign(ME, make_decision(desk.read(), ONE, Verdict.RELEASE, None))
         )
-    relay.verdict = NothingThere("It was released before.")
-    for _ in range(2):
-        decision = make_decision(desk.read(), ONE, Verdict.RETURN, Reason.OTHER)
+    relay.verdict = NothingThere("It was released before.")  # or, to the same: long ago
+    for verdict in (Verdict.RETURN, Verdict.RETURN, Verdict.RELEASE, Verdict.RELEASE):
+        reason = Reason.OTHER if verdict is Verdict.RETURN else None
+        decision = make_decision(desk.read(), ONE, verdict, reason)
         with pytest.raises(NothingThere):
             await hand_over(relay, desk, sign(ME, decision))
         assert desk.read().verdicts.sent == {ONE: "release"}
