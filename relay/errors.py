@@ -201,6 +201,13 @@ class HeicUnsafe(ConfigInvalid):
     )
 
 
+class WeightsAmiss(ConfigInvalid):
+    message = (
+        "The files by which faces are found are missing, or not the ones that were measured. "
+        "Run scripts/weights, or install the relay again."
+    )
+
+
 class NothingThere(RelayError):
     message = "Nothing there."
     exit_code = 10

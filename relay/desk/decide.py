@@ -150,4 +150,3 @@ async def hand_over(
 def destroy_returned(ids: Iterable[str], journal: Journal) -> Destruction:
     """Destroy the copies of those whose return stands: their senders read that nothing is left."""
     return destroy_copies(filter(journal.is_returned, ids), journal)
-

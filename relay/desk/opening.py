@@ -28,7 +28,7 @@ from relay.errors import (
 )
 from relay.scrub import jpeg
 from relay.scrub.canonical import SIZES
-from relay.scrub.supervisor import ScrubbedPhoto, Scrubber, accept
+from relay.scrub.supervisor import Order, ScrubbedPhoto, Scrubber, accept
 from relay.scrub.wire import QUALITY
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, Submission, open_envelope
 from relay.seal.keys import Identity
@@ -206,7 +206,7 @@ async def _scrub_again(
     except ScrubFailed:
         quality, is_clean = QUALITY, False
     try:
-        photo = await scrubber.scrub(untrusted_photo, quality=quality, is_ours=is_clean)
+        photo = await scrubber.scrub(untrusted_photo, Order(quality=quality, is_ours=is_clean))
     except SubmissionRefused:
         raise Corrupt("What is inside is not a photo.") from None
     except BoxBroken:

@@ -126,8 +126,7 @@ async def review(
 
 def make_thumbnailer(accept_missing: Sequence[str] = ()) -> Scrubber:
     """Return a box for thumbnails, not started yet; accept_missing: walls that it may lack."""
-    accepted = accept(accept_missing)
-    return Scrubber(max_jpeg_bytes=MAX_THUMBNAIL_BYTES, accepted=accepted, small=True)
+    return Scrubber(max_jpeg_bytes=MAX_THUMBNAIL_BYTES, accepted=accept(accept_missing))
 
 
 async def _look(

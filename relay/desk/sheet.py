@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from relay.desk.decide import SHORTEST_ID
 from relay.desk.opening import Examined
 from relay.queue.states import Reason
-from relay.scrub.wire import SMALL_SIDE_PX
+from relay.scrub.wire import View
 from relay.seal.envelope import Submission
 
 STYLE = f"""
@@ -27,7 +27,7 @@ code.id {{ font-weight: normal; }}
 code.id, pre {{ user-select: all; }}
 article {{ border-top: 1px solid #777; display: flex; gap: 1rem; padding: 1rem 0;
   content-visibility: auto; contain-intrinsic-size: auto 18rem; }}
-.photo {{ flex: 0 0 {SMALL_SIDE_PX}px; text-align: center; }}
+.photo {{ flex: 0 0 {View.THUMBNAIL.side_px}px; text-align: center; }}
 .about {{ flex: 1; min-width: 0; }}
 h2 {{ font-size: 1.1rem; margin: 0 0 .5rem; }}
 section {{ margin: 1.5rem 0; }}

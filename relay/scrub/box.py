@@ -15,22 +15,28 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
-from relay.errors import HeicUnsafe
+from relay.errors import HeicUnsafe, WeightsAmiss
 from relay.scrub import confine, heic, pixels
-from relay.scrub.pixels import redraw
+from relay.scrub.faces import Detector
+from relay.scrub.found import Box as Place
+from relay.scrub.found import Mark
+from relay.scrub.pixels import Finder, Redrawn, Wish, redraw
 from relay.scrub.wire import (
     ANSWER,
+    FOUND,
     HEIC,
     JOB,
+    MARK,
     MAX_UPLOAD_BYTES,
     NO_LAYERS,
-    QUALITY,
     READY,
     REQUEST,
     Layer,
     Start,
+    View,
 )
 
 _CHUNK_BYTES = 1 << 18
@@ -51,9 +57,11 @@ def main() -> None:
     warnings.simplefilter("ignore")  # showing one would look up its line of source, in a file
     confine.forbid_dumps()
     try:
-        samples = _warm_up(is_heic=is_heic)  # first: nobody may not be allowed to read our files
-    except HeicUnsafe:
-        os.write(0, READY.pack(Start.HEIC_UNSAFE, NO_LAYERS))
+        find, samples = _warm_up(is_heic=is_heic)  # first: nobody may not be allowed to read files
+    except (HeicUnsafe, WeightsAmiss) as error:
+        is_heic_amiss = isinstance(error, HeicUnsafe)
+        start = Start.HEIC_UNSAFE if is_heic_amiss else Start.WEIGHTS_AMISS
+        os.write(0, READY.pack(start, NO_LAYERS))
         return
     is_root = os.getuid() == 0
     is_alone = confine.leave_namespaces(by_user=False)
@@ -69,25 +77,31 @@ def main() -> None:
         return
     with socket.socket(fileno=os.dup(0)) as control:
         layers = _put_up_walls(is_alone=is_alone, is_root=is_root)
-        box = Box(layers=layers, is_heic=is_heic, samples=samples)
+        box = Box(layers=layers, is_heic=is_heic, find=find, samples=samples)
         control.sendall(READY.pack(Start.WARM, box.try_out()))
         signal.signal(signal.SIGCHLD, box.reap)
         box.serve(control)
 
 
-def _warm_up(*, is_heic: bool) -> list[bytes]:
-    """Load everything that a child uses, for it can open no file. Returns a picture of each kind.
+def _warm_up(*, is_heic: bool) -> tuple[Finder, list[bytes]]:
+    """Load everything that a child uses, for it can open no file.
+
+    Returns what finds faces, and a picture of each kind.
 
     Raises:
         HeicUnsafe: no decoder of HEIC, or one that must not be used.
+        WeightsAmiss: the detector's files are missing, or not the ones that were measured.
     """
     samples = pixels.warm_up()
     if is_heic:
         samples.append(heic.load())
+    find = Detector.load().find
+    for sample in samples:
+        redraw(sample, replace(pixels.SAMPLE, find=find))
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would copy the pages that a child shares with us
-    return samples
+    return find, samples
 
 
 def _put_up_walls(*, is_alone: bool, is_root: bool) -> Layer:
@@ -109,9 +123,12 @@ def _put_up_walls(*, is_alone: bool, is_root: bool) -> Layer:
 class Box:
     """The warm process, and what it does to each of its children."""
 
-    def __init__(self, *, layers: Layer, is_heic: bool, samples: Sequence[bytes]) -> None:
+    def __init__(
+        self, *, layers: Layer, is_heic: bool, find: Finder, samples: Sequence[bytes]
+    ) -> None:
         """Know which walls stand; take the filter of system calls along where there is one."""
         self.layers = layers
+        self._find = find
         self._samples = samples
         self._is_heic = is_heic
         self._deadlines: dict[int, float] = {}
@@ -133,7 +150,7 @@ class Box:
             child = os.fork()
             if child == 0:
                 control.close()
-                self.run_child(descriptors[0], _work)
+                self.run_child(descriptors[0], self._work)
             self._deadlines[child] = time.monotonic() + confine.WALL_S
             os.close(descriptors[0])
 
@@ -191,27 +208,47 @@ class Box:
             return ours.recv(2), status
 
     def _attempt(self) -> None:
-        if all(redraw(sample, max_bytes=1 << 20, quality=QUALITY).jpeg for sample in self._samples):
+        wish = replace(pixels.SAMPLE, find=self._find)
+        if all(redraw(sample, wish).jpeg for sample in self._samples):
             os.write(confine.JOB, _WORKS)
         os.getppid()
         os.write(confine.JOB, _ESCAPED)
 
+    def _work(self) -> None:
+        max_bytes, quality, view, is_ours, is_looked_at, count, length = REQUEST.unpack(
+            _receive(REQUEST.size)
+        )
+        marks = [_read_mark() for _ in range(count)]
+        if length > MAX_UPLOAD_BYTES:
+            return
+        wish = Wish(
+            max_bytes=max_bytes,
+            quality=quality,
+            view=View(view),
+            is_ours=is_ours,
+            find=self._find if is_looked_at else None,
+            marks=marks,
+        )
+        _answer(redraw(_receive(length), wish))
 
-def _work() -> None:
-    max_bytes, quality, is_ours, is_small, length = REQUEST.unpack(_receive(REQUEST.size))
-    if length > MAX_UPLOAD_BYTES:
-        return
-    redrawn = redraw(
-        _receive(length), max_bytes=max_bytes, quality=quality, is_ours=is_ours, is_small=is_small
-    )
+
+def _read_mark() -> Mark:
+    number, is_solid, *sides = MARK.unpack(_receive(MARK.size))
+    return Mark(box=Place(*sides), is_solid=is_solid, number=number)
+
+
+def _answer(redrawn: Redrawn) -> None:
     answer = ANSWER.pack(
         redrawn.code,
         redrawn.width_px,
         redrawn.height_px,
         redrawn.quality,
         redrawn.removed,
+        len(redrawn.found),
         len(redrawn.jpeg),
     )
+    for one in redrawn.found:
+        answer += FOUND.pack(one.kind, one.box.x, one.box.y, one.box.width, one.box.height)
     unsent = memoryview(answer + redrawn.jpeg)
     while unsent:
         unsent = unsent[os.write(confine.JOB, unsent) :]

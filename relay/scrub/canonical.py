@@ -6,7 +6,7 @@ Width and height name the camera: they are what is left when everything else is 
 import math
 from dataclasses import dataclass
 
-from relay.scrub.wire import LONG_SIDE_PX, SMALL_SIDE_PX
+from relay.scrub.wire import LONG_SIDE_PX, View
 
 Size = tuple[int, int]
 _EDGE = 6.6 / LONG_SIDE_PX  # of each side: 3.3 px left and right of a picture of our own size
@@ -23,9 +23,14 @@ def _both_ways(long_px: int) -> set[Size]:
     return {turned for size in _sizes(long_px) for turned in (size, size[::-1])}
 
 
-_LANDSCAPE = {long_px: _sizes(long_px) for long_px in (*LONG_SIDES_PX, SMALL_SIDE_PX)}
+_LANDSCAPE = {long_px: _sizes(long_px) for long_px in LONG_SIDES_PX}
 SIZES = frozenset[Size]().union(*map(_both_ways, LONG_SIDES_PX))
-SMALL_SIZES = frozenset(_both_ways(SMALL_SIDE_PX))  # of thumbnails; none of them is in SIZES
+# No size is of two views: a preview can't pass for a photo.
+SIZES_OF = {
+    View.PHOTO: SIZES,
+    View.PREVIEW: frozenset(_both_ways(View.PREVIEW.side_px)),
+    View.THUMBNAIL: frozenset(_both_ways(View.THUMBNAIL.side_px)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +46,15 @@ class Plan:
     box: tuple[float, float, float, float]
 
 
-def plan(width_px: int, height_px: int, *, is_ours: bool, is_small: bool = False) -> Plan:
+def plan(width_px: int, height_px: int, *, is_ours: bool) -> Plan:
     """Return how a picture of this size becomes one of `SIZES`.
 
     It is cropped around its middle to the nearest ratio where that costs at most an eighth of it,
     and shown whole on white where it would cost more. A narrow edge goes in any case: the rest then
     lies askew to the blocks of 8 px that it was coded in, and what was hidden in those, or tells
     which program coded them, is blurred. is_ours: a picture of one of `SIZES`, taken as it is.
-    is_small: it becomes one of `SMALL_SIZES` instead.
     """
-    sides = (SMALL_SIDE_PX,) if is_small else LONG_SIDES_PX
-    long_px = min(sides, key=lambda side: _distance(side, max(width_px, height_px)))
+    long_px = min(LONG_SIDES_PX, key=lambda side: _distance(side, max(width_px, height_px)))
     ratio = max(width_px, height_px) / min(width_px, height_px)
     canvas = min(_LANDSCAPE[long_px], key=lambda size: _distance(size[0] / size[1], ratio))
     if width_px < height_px:
@@ -77,12 +80,18 @@ def _box(
 
 def smaller(size: Size) -> list[Size]:
     """Return the canonical sizes below `size` in its own ratio, largest first."""
-    if size in SMALL_SIZES:
-        return []
     at = LONG_SIDES_PX.index(max(size))
     ratio = _LANDSCAPE[LONG_SIDES_PX[at]].index((max(size), min(size)))
     below = [_LANDSCAPE[long_px][ratio] for long_px in LONG_SIDES_PX[at + 1 :]]
     return below if size[0] >= size[1] else [(short, long) for long, short in below]
+
+
+def view_size(size: Size, view: View) -> Size:
+    """Return the size in which a picture of one of `SIZES` is shown."""
+    if view is View.PHOTO:
+        return size
+    ratio = size[0] / size[1]
+    return min(SIZES_OF[view], key=lambda other: _distance(other[0] / other[1], ratio))
 
 
 def _distance(one: float, other: float) -> float:

@@ -9,7 +9,7 @@ import importlib
 from relay.errors import HeicUnsafe
 from relay.scrub import pixels
 from relay.scrub.formats import Kind
-from relay.scrub.wire import QUALITY, Code
+from relay.scrub.wire import Code
 
 SAFE_LIBHEIF = (1, 23, 7)
 # 16 x 16 px of grey, to run the decoder once before the box closes.
@@ -41,6 +41,6 @@ def load() -> bytes:
     for part in ("THUMBNAILS", "DEPTH_IMAGES", "AUX_IMAGES"):
         setattr(pillow_heif.options, part, False)
     pixels.OPENERS[Kind.HEIC] = pillow_heif.HeifImageFile
-    if pixels.redraw(_SMALLEST, max_bytes=1 << 20, quality=QUALITY).code != Code.CLEAN:
+    if pixels.redraw(_SMALLEST, pixels.SAMPLE).code != Code.CLEAN:
         raise HeicUnsafe
     return _SMALLEST

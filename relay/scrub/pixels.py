@@ -7,13 +7,12 @@ and never saw the file, so no `info` that a saver might write back exists any mo
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from relay.scrub import canonical, colour
+from relay.scrub import canonical, colour, paint
 from relay.scrub.blocks import orientation_in_exif
 from relay.scrub.canonical import Plan, Size
 from relay.scrub.containers import (
@@ -31,8 +30,9 @@ from relay.scrub.containers import (
     strip,
 )
 from relay.scrub.formats import Kind, kind_of
+from relay.scrub.found import MOST_FOUND, Found, Mark
 from relay.scrub.removed import find_removed
-from relay.scrub.wire import QUALITY, Code, Removed
+from relay.scrub.wire import QUALITY, Code, Removed, View
 
 MAX_PIXELS, MAX_COSTLY_PIXELS = 64_000_000, 32_000_000
 _PNG_DEPTH_AT, _PNG_COLOUR_AT = 24, 25
@@ -62,6 +62,7 @@ _OPAQUE = 255
 
 
 Opener = Callable[[io.BytesIO], Image.Image]
+Finder = Callable[[Image.Image], Sequence[Found]]
 # The one decoder of each kind. `heic.load` adds the one that is missing.
 OPENERS: dict[Kind, Opener] = {
     Kind.JPEG: JpegImagePlugin.JpegImageFile,
@@ -77,7 +78,10 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 
 @dataclass(frozen=True, kw_only=True)
 class Redrawn:
-    """A clean JPEG (bytes) and what the box says of it. `code` other than CLEAN: all else is 0."""
+    """A clean JPEG (bytes) and what the box says of it. `code` other than CLEAN: all else is 0.
+
+    found: in px of the photo, also where a smaller view of it comes back.
+    """
 
     code: Code
     jpeg: bytes = b""
@@ -85,31 +89,40 @@ class Redrawn:
     height_px: int = 0
     quality: int = 0
     removed: Removed = Removed.NOTHING
+    found: tuple[Found, ...] = ()
 
 
-def redraw(
-    untrusted_photo: bytes,
-    *,
-    max_bytes: int,
-    quality: int,
-    is_ours: bool = False,
-    is_small: bool = False,
-) -> Redrawn:
-    """Return the picture as a baseline JPEG of at most `max_bytes` in one of `canonical.SIZES`.
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is to become of a picture: a baseline JPEG of at most `max_bytes`.
 
-    is_ours: it has been redrawn before and passed `jpeg.check`; it keeps every pixel in its place.
-    is_small: a thumbnail, in one of `canonical.SMALL_SIZES`.
+    view: in which of `canonical.SIZES_OF`. is_ours: it has been redrawn before and passed
+    `jpeg.check`; it keeps every pixel in its place. find: what looks for faces and codes. marks:
+    drawn over it, in px of the photo.
     """
+
+    max_bytes: int
+    quality: int
+    view: View = View.PHOTO
+    is_ours: bool = False
+    find: Finder | None = None
+    marks: Sequence[Mark] = ()
+
+
+def redraw(untrusted_photo: bytes, wish: Wish) -> Redrawn:
+    """Return the picture as `wish` has it."""
     kind = kind_of(untrusted_photo)
     if kind not in OPENERS:
         return Redrawn(code=Code.UNSUPPORTED)
     try:
-        plan = partial(canonical.plan, is_ours=is_ours, is_small=is_small)
-        return _redraw(untrusted_photo, kind, max_bytes, quality, plan)
+        return _redraw(untrusted_photo, kind, wish)
     except (TooComplexError, Image.DecompressionBombError, MemoryError):
         return Redrawn(code=Code.TOO_COMPLEX)
     except Exception:  # noqa: BLE001 - whatever a decoder raises, the file is at fault
         return Redrawn(code=Code.DAMAGED)
+
+
+SAMPLE = Wish(max_bytes=1 << 20, quality=QUALITY)
 
 
 def warm_up() -> list[bytes]:
@@ -135,21 +148,16 @@ def warm_up() -> list[bytes]:
     ):
         file = io.BytesIO()
         Image.new(mode, (16, 16)).save(file, kind, **options)
-        if redraw(file.getvalue(), max_bytes=1 << 20, quality=QUALITY).code != Code.CLEAN:
+        if redraw(file.getvalue(), SAMPLE).code != Code.CLEAN:
             raise RuntimeError(kind)
         samples.append(file.getvalue())
-    if redraw(b"\xff\xd8\xff", max_bytes=0, quality=QUALITY).code != Code.DAMAGED:
+    paint.warm_up()
+    if redraw(b"\xff\xd8\xff", SAMPLE).code != Code.DAMAGED:
         raise RuntimeError
     return samples
 
 
-def _redraw(
-    untrusted_photo: bytes,
-    kind: Kind,
-    max_bytes: int,
-    quality: int,
-    plan: Callable[[int, int], Plan],
-) -> Redrawn:
+def _redraw(untrusted_photo: bytes, kind: Kind, wish: Wish) -> Redrawn:
     parts = _find_parts(untrusted_photo, kind)
     picture, is_exif_damaged = _open(untrusted_photo, kind, parts)
     _check_size(picture.size, _most_pixels(untrusted_photo, kind, parts))
@@ -159,13 +167,15 @@ def _redraw(
     profile = picture.info.get("icc_profile") or find_profile(untrusted_photo, kind, parts)
     space = colour.space_of(profile, primaries=find_primaries(untrusted_photo, kind, parts))
     if kind is Kind.JPEG:
-        _draft(picture, max(plan(*picture.size).canvas))
+        _draft(picture, max(canonical.plan(*picture.size, is_ours=wish.is_ours).canvas))
     visible, is_hiding = _show(picture)
-    canvas = _draw(visible, plan(*picture.size), space)
+    canvas = _draw(visible, canonical.plan(*picture.size, is_ours=wish.is_ours), space)
     orientation = _find_orientation(untrusted_photo, kind, parts, picture)
     if orientation in _UPRIGHT:
         canvas = canvas.transpose(_UPRIGHT[orientation])
-    encoded, size, used = _encode_to_fit(canvas, max_bytes, quality)
+    found = tuple(wish.find(canvas) if wish.find else ())[:MOST_FOUND]
+    encoded, size, used = _encode_to_fit(canvas, wish)
+    photo_size = size if wish.view is View.PHOTO else canvas.size
     return Redrawn(
         code=Code.CLEAN,
         jpeg=encoded,
@@ -173,6 +183,7 @@ def _redraw(
         height_px=size[1],
         quality=used,
         removed=removed | (Removed.HIDDEN_PIXELS if is_hiding else Removed.NOTHING),
+        found=tuple(one.scaled(canvas.size, photo_size) for one in found),
     )
 
 
@@ -310,13 +321,20 @@ def _draw(visible: Image.Image, plan: Plan, space: colour.Space | None) -> Image
     return canvas
 
 
-def _encode_to_fit(canvas: Image.Image, max_bytes: int, quality: int) -> tuple[bytes, Size, int]:
-    """Lower the quality, then the size, until it fits. Returns JPEG, size, quality."""
-    for size in (canvas.size, *canonical.smaller(canvas.size)):
+def _encode_to_fit(canvas: Image.Image, wish: Wish) -> tuple[bytes, Size, int]:
+    """Lower the quality, then the size, until it fits. Returns JPEG, size, quality.
+
+    Whatever is drawn over it is drawn at each size anew: covers keep to its blocks.
+    """
+    quality = min(wish.quality, wish.view.quality)
+    most_bytes = min(wish.max_bytes, wish.view.max_bytes)
+    smaller = canonical.smaller(canvas.size) if wish.view is View.PHOTO else []
+    for size in (canonical.view_size(canvas.size, wish.view), *smaller):
         fresh = canvas if size == canvas.size else canvas.resize(size, Image.Resampling.HAMMING)
+        fresh = paint.over(fresh, wish.marks, before=canvas.size)
         for lower in range(quality, min(quality, _LOWEST_QUALITY) - 1, -_QUALITY_STEP):
             encoded = _encode(fresh, lower)
-            if len(encoded) <= max_bytes:
+            if len(encoded) <= most_bytes:
                 return encoded, size, lower
     raise TooComplexError
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
@@ -21,25 +21,29 @@ from relay.errors import (
     PhotoTooComplex,
     PhotoUnsupported,
     ScrubFailed,
+    WeightsAmiss,
 )
-from relay.scrub import jpeg
-from relay.scrub.canonical import SIZES, SMALL_SIZES, Size
-from relay.scrub.formats import Kind, kind_of
+from relay.scrub import formats, jpeg
+from relay.scrub.canonical import SIZES_OF, Size
+from relay.scrub.formats import kind_of
+from relay.scrub.found import MOST_FOUND, Box, Found, Kind, Mark
 from relay.scrub.turns import ONE_LANE, Lane, Turns
 from relay.scrub.wire import (
     ALL_LAYERS,
     ANSWER,
+    FOUND,
     HEIC,
     JOB,
+    MARK,
     NO_LAYERS,
     QUALITY,
     READY,
     REQUEST,
-    SMALL_QUALITY,
     Code,
     Layer,
     Removed,
     Start,
+    View,
 )
 
 _PROGRAM = ("-m", "relay.scrub.box")
@@ -55,6 +59,8 @@ _MALLOC = (
     "glibc.malloc.trim_threshold=1073741824:glibc.malloc.top_pad=33554432"
 )
 _HEIC_MALLOC = "glibc.malloc.arena_max=1"  # its threads would reserve the whole address space
+# One thread each, since the box may start none; no word to anybody.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 # The box ends a child by itself before that: then nothing of a photo is left when its sender is
 # answered, and the next has the turn alone.
 _JOB_S = 25
@@ -69,13 +75,45 @@ _REFUSALS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScrubbedPhoto:
-    """A JPEG that passed the check, its size in px, its quality, and what was left behind."""
+    """A JPEG that passed the check, its size in px, its quality, and what was left behind.
+
+    found: faces and codes in it, in its px, where they were looked for.
+    """
 
     jpeg: bytes
     width_px: int
     height_px: int
     quality: int
     removed: Removed
+    found: tuple[Found, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """Width and height in px."""
+        return self.width_px, self.height_px
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked of the box. The ordinary: clean a stranger's photo and look for faces in it.
+
+    is_ours: it has been redrawn before and passed `jpeg.check`; its pixels stay in their place.
+    marks: drawn over it, in its px.
+    """
+
+    quality: int = QUALITY
+    view: View = View.PHOTO
+    is_ours: bool = False
+    is_looked_at: bool = True
+    marks: Sequence[Mark] = ()
+
+    @property
+    def highest_quality(self) -> int:
+        """What the answer may have at most."""
+        return min(self.quality, self.view.quality)
+
+
+ORDINARY = Order()
 
 
 class Scrubber:
@@ -87,15 +125,12 @@ class Scrubber:
         max_jpeg_bytes: int,
         accepted: Layer = NO_LAYERS,
         heic: bool = False,
-        small: bool = False,
     ) -> None:
         """Prepare a box whose pictures have at most `max_jpeg_bytes`.
 
         accepted: walls that it may lack. heic: a second box, for HEIC alone.
-        small: its pictures are thumbnails, in one of `canonical.SMALL_SIZES`.
         """
         self._max_jpeg_bytes = max_jpeg_bytes
-        self._is_small = small
         self.layers = ALL_LAYERS  # the walls that stand, once it has started
         self._turns = Turns(min(_MOST_AT_ONCE, os.cpu_count() or 1))
         self._box = _BoxProcess(accepted=accepted)
@@ -105,8 +140,8 @@ class Scrubber:
         """Start the boxes and wait until they are warm.
 
         Raises:
-            ConfigInvalid: this machine lacks a wall that nobody accepted to be without, or has no
-                decoder of HEIC that may be used.
+            ConfigInvalid: this machine lacks a wall that nobody accepted to be without, has no
+                decoder of HEIC that may be used, or not the files by which faces are found.
             ScrubFailed: the box does not start.
         """
         try:
@@ -145,15 +180,13 @@ class Scrubber:
     async def scrub(
         self,
         untrusted_photo: bytes | bytearray,
+        order: Order = ORDINARY,
         *,
-        quality: int = QUALITY,
-        is_ours: bool = False,
         is_wanted: Callable[[], bool] = lambda: True,
         lane: Lane = ONE_LANE,
     ) -> ScrubbedPhoto:
-        """Return the picture in `untrusted_photo`, redrawn and checked.
+        """Return the picture in `untrusted_photo`, redrawn as ordered and checked.
 
-        is_ours: it has been redrawn before and passed `jpeg.check`; its pixels stay in their place.
         is_wanted: asked when its turn has come; whoever has gone takes nobody's turn.
         lane: where it came from; those who wait are served one from each in turn.
 
@@ -163,23 +196,19 @@ class Scrubber:
             BoxBroken: it has died and does not start again; a ScrubFailed too.
             Busy: its turn did not come in time, or nobody wants it any more.
         """
-        if self._is_small:
-            quality = min(quality, SMALL_QUALITY)
         async with self._turn(lane):
             if not is_wanted():
                 raise Busy
             box = self._choose_box(untrusted_photo)
             try:
-                untrusted_answer, untrusted_jpeg = await self._run(
-                    box, untrusted_photo, quality, is_ours=is_ours
-                )
+                async with asyncio.timeout(_JOB_S):
+                    untrusted_answer = await self._run(box, untrusted_photo, order)
             except TimeoutError:  # it would have ended a child itself: it hangs as a whole
                 await box.end()
                 raise ScrubFailed from None
             except (OSError, EOFError):
                 raise ScrubFailed from None
-        sizes = SMALL_SIZES if self._is_small else SIZES
-        return _believe(untrusted_answer, untrusted_jpeg, highest_quality=quality, sizes=sizes)
+        return _believe(untrusted_answer, order)
 
     @asynccontextmanager
     async def _turn(self, lane: Lane = ONE_LANE) -> AsyncIterator[None]:
@@ -191,33 +220,42 @@ class Scrubber:
             yield
 
     async def _run(
-        self,
-        box: "_BoxProcess",
-        untrusted_photo: bytes | bytearray,
-        quality: int,
-        *,
-        is_ours: bool,
-    ) -> tuple[tuple[int, ...], bytes]:
+        self, box: "_BoxProcess", untrusted_photo: bytes | bytearray, order: Order
+    ) -> "_Answer":
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             with theirs:
                 await box.hand_over(theirs)
-            header = REQUEST.pack(
-                self._max_jpeg_bytes, quality, is_ours, self._is_small, len(untrusted_photo)
+            await loop.sock_sendall(ours, self._request(order, len(untrusted_photo)))
+            await loop.sock_sendall(ours, untrusted_photo)
+            *numbers, count, length = ANSWER.unpack(await _receive(loop, ours, ANSWER.size))
+            if count > MOST_FOUND or length > self._max_jpeg_bytes:
+                raise ScrubFailed
+            found = await _receive(loop, ours, count * FOUND.size)
+            return _Answer(
+                numbers, list(FOUND.iter_unpack(found)), await _receive(loop, ours, length)
             )
-            async with asyncio.timeout(_JOB_S):
-                await loop.sock_sendall(ours, header)
-                await loop.sock_sendall(ours, untrusted_photo)
-                untrusted_answer = ANSWER.unpack(await _receive(loop, ours, ANSWER.size))
-                *_, untrusted_length = untrusted_answer
-                if untrusted_length > self._max_jpeg_bytes:
-                    raise ScrubFailed
-                return untrusted_answer, await _receive(loop, ours, untrusted_length)
+
+    def _request(self, order: Order, length: int) -> bytes:
+        head = REQUEST.pack(
+            self._max_jpeg_bytes,
+            order.quality,
+            order.view,
+            order.is_ours,
+            order.is_looked_at,
+            len(order.marks),
+            length,
+        )
+        boxes = ((mark, mark.box) for mark in order.marks)
+        return head + b"".join(
+            MARK.pack(mark.number, mark.is_solid, box.x, box.y, box.width, box.height)
+            for mark, box in boxes
+        )
 
     def _choose_box(self, untrusted_photo: bytes | bytearray) -> "_BoxProcess":
-        if kind_of(untrusted_photo) is Kind.HEIC and self._heic_box is not None:
+        if kind_of(untrusted_photo) is formats.Kind.HEIC and self._heic_box is not None:
             return self._heic_box
         return self._box
 
@@ -291,7 +329,7 @@ class _BoxProcess:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # a decoder's last words may hold the photo's bytes
-                env={"GLIBC_TUNABLES": _HEIC_MALLOC if self._is_heic else _MALLOC},
+                env=_ENVIRONMENT | {"GLIBC_TUNABLES": _HEIC_MALLOC if self._is_heic else _MALLOC},
                 start_new_session=True,
             )
 
@@ -306,6 +344,8 @@ class _BoxProcess:
             raise ScrubFailed(_NO_START) from None
         if start == Start.HEIC_UNSAFE:
             raise HeicUnsafe
+        if start == Start.WEIGHTS_AMISS:
+            raise WeightsAmiss
         if missing := ~Layer(layers) & ALL_LAYERS & ~self._accepted:
             raise ConfigInvalid(_lacks(missing))
         return Layer(layers)
@@ -331,31 +371,46 @@ def _as_failed_start() -> Iterator[None]:
         raise ScrubFailed(f"{_NO_START} {error.strerror}.") from error
 
 
-def _believe(
-    untrusted_answer: tuple[int, ...],
-    untrusted_jpeg: bytes,
-    *,
-    highest_quality: int,
-    sizes: Collection[Size],
-) -> ScrubbedPhoto:
+@dataclass(frozen=True)
+class _Answer:
+    """What the box said, not believed yet: code, width, height, quality, removed; found; JPEG."""
+
+    untrusted_numbers: list[int]
+    untrusted_found: list[tuple[int, ...]]
+    untrusted_jpeg: bytes
+
+
+def _believe(answer: _Answer, order: Order) -> ScrubbedPhoto:
     """Return what the box said where our own look at the JPEG agrees with it."""
-    untrusted_code, *untrusted_size, untrusted_quality, untrusted_removed, _ = untrusted_answer
+    untrusted_code, *untrusted_size, untrusted_quality, untrusted_removed = answer.untrusted_numbers
     if untrusted_code in _REFUSALS:
         raise _REFUSALS[Code(untrusted_code)]
     if untrusted_code != Code.CLEAN:
         raise ScrubFailed
-    if not 0 < untrusted_quality <= highest_quality:
+    if not 0 < untrusted_quality <= order.highest_quality:
         raise ScrubFailed
-    width_px, height_px, quality = jpeg.check(untrusted_jpeg, untrusted_quality, sizes=sizes)
+    width_px, height_px, quality = jpeg.check(
+        answer.untrusted_jpeg, untrusted_quality, sizes=SIZES_OF[order.view]
+    )
     if untrusted_size != [width_px, height_px]:
         raise ScrubFailed
+    size = (width_px, height_px) if order.is_looked_at else (0, 0)
     return ScrubbedPhoto(
-        jpeg=untrusted_jpeg,
+        jpeg=answer.untrusted_jpeg,
         width_px=width_px,
         height_px=height_px,
         quality=quality,
         removed=Removed(untrusted_removed & (2 * max(Removed) - 1)),
+        found=tuple(_believe_found(one, size) for one in answer.untrusted_found),
     )
+
+
+def _believe_found(untrusted_found: tuple[int, ...], size: Size) -> Found:
+    untrusted_kind, *untrusted_sides = untrusted_found
+    box = Box(*untrusted_sides)
+    if untrusted_kind not in list(Kind) or not box.lies_in(size):
+        raise ScrubFailed
+    return Found(kind=Kind(untrusted_kind), box=box)
 
 
 def accept(names: Iterable[str]) -> Layer:

@@ -1,20 +1,22 @@
-"""What crosses the border of the box: numbers of fixed size and one JPEG."""
+"""What crosses the border of the box: numbers and boxes of fixed size, and one JPEG."""
 
 import enum
 import struct
 
 LONG_SIDE_PX = 1600
 QUALITY = 85
-# A thumbnail: large enough to tell posters apart, too small to tell who a face is.
-SMALL_SIDE_PX = 240
-SMALL_QUALITY = 60
 MAX_UPLOAD_BYTES = 64 << 20  # the box reads no more than this, whatever the configuration says
 
-# Request: bytes of the largest acceptable JPEG, highest quality, whether a box has redrawn the
-# photo before, whether a thumbnail is wanted, bytes of the photo that follows.
-REQUEST = struct.Struct("!IB??I")
-# Answer: code, width and height in px, quality, what was removed (bits), bytes of JPEG to follow.
-ANSWER = struct.Struct("!BHHBHI")
+# Request: bytes of the largest acceptable JPEG, highest quality, view, whether a box has redrawn it
+# before, whether faces and codes are looked for, how many marks follow, and after them how many
+# bytes of photo.
+REQUEST = struct.Struct("!IBB??HI")
+# A mark: its number, whether it is solid, its box.
+MARK = struct.Struct("!H?4H")
+# Answer: code, width and height in px, quality, what was removed (bits), how much was found, bytes
+# of JPEG. What was found follows: kind, box; then the JPEG.
+ANSWER = struct.Struct("!BHHBHHI")
+FOUND = struct.Struct("!B4H")
 # What the box says once it is warm: whether it will work, and the walls that stand (bits).
 READY = struct.Struct("!BH")
 JOB = b"J"
@@ -43,6 +45,30 @@ class Start(enum.IntEnum):
 
     WARM = 0
     HEIC_UNSAFE = 1  # its decoder is not installed, or known to be vulnerable
+    WEIGHTS_AMISS = 2  # the detector's files are missing, or not the ones that were measured
+
+
+class View(enum.IntEnum):
+    """How large a picture comes back."""
+
+    PHOTO = 0  # one of canonical.SIZES
+    PREVIEW = 1  # large enough to see a face in it
+    THUMBNAIL = 2  # large enough to tell posters apart, too small to tell who a face is
+
+    @property
+    def side_px(self) -> int:
+        """Its long side; of a photo, the longest."""
+        return (LONG_SIDE_PX, 600, 240)[self]
+
+    @property
+    def quality(self) -> int:
+        """The highest quality that it is coded in."""
+        return (100, 60, 60)[self]
+
+    @property
+    def max_bytes(self) -> int:
+        """The most that it takes, coded; a photo may be bound more closely."""
+        return (MAX_UPLOAD_BYTES, 40 << 10, 18 << 10)[self]
 
 
 class Code(enum.IntEnum):

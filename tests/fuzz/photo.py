@@ -18,7 +18,7 @@ warnings.simplefilter("ignore")
 
 def try_one(untrusted_photo: bytes) -> None:
     """Whatever the file, redraw answers; what it calls clean passes the check."""
-    redrawn = pixels.redraw(untrusted_photo, max_bytes=1 << 19, quality=85)
+    redrawn = pixels.redraw(untrusted_photo, pixels.Wish(max_bytes=1 << 19, quality=85))
     if redrawn.code is Code.CLEAN:
         jpeg.check(redrawn.jpeg, redrawn.quality)
     else:

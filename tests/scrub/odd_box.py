@@ -6,11 +6,10 @@ Run as `python -I tests/scrub/odd_box.py` in place of the box; the photo is the 
 import ctypes
 import os
 from collections.abc import Callable
-from typing import Any
 
 from relay.scrub import box, confine
-from relay.scrub.pixels import Redrawn, redraw
-from relay.scrub.wire import Code
+from relay.scrub.pixels import Redrawn, Wish, redraw
+from relay.scrub.wire import ANSWER, Code, View
 
 MARK = b"another woman's picture"
 SIZES = (64, 1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 24)
@@ -78,19 +77,19 @@ def babble() -> Redrawn:
 
 def promise() -> Redrawn:
     """Announce four gigabytes."""
-    os.write(confine.JOB, bytes(9) + b"\xff" * 4)
+    os.write(confine.JOB, bytes(ANSWER.size - 4) + b"\xff" * 4)
     return hang()
 
 
 def boast() -> Redrawn:
     """A picture with other numbers than it has."""
-    picture = redraw(SAMPLE, max_bytes=1 << 20, quality=85)
+    picture = redraw(SAMPLE, Wish(max_bytes=1 << 20, quality=85))
     return Redrawn(code=Code.CLEAN, jpeg=picture.jpeg, width_px=1, height_px=1, quality=85)
 
 
 def smuggle() -> Redrawn:
     """A picture with a comment in it."""
-    picture = redraw(SAMPLE, max_bytes=1 << 20, quality=85)
+    picture = redraw(SAMPLE, Wish(max_bytes=1 << 20, quality=85))
     dirty = picture.jpeg[:20] + b"\xff\xfe\x00\x05abc" + picture.jpeg[20:]
     return Redrawn(
         code=Code.CLEAN,
@@ -103,12 +102,12 @@ def smuggle() -> Redrawn:
 
 def shrink() -> Redrawn:
     """A thumbnail, whatever was asked for."""
-    return redraw(SAMPLE, max_bytes=1 << 20, quality=60, is_small=True)
+    return redraw(SAMPLE, Wish(max_bytes=1 << 20, quality=60, view=View.THUMBNAIL))
 
 
 def enlarge() -> Redrawn:
     """A whole picture, whatever was asked for."""
-    return redraw(SAMPLE, max_bytes=1 << 20, quality=60)
+    return redraw(SAMPLE, Wish(max_bytes=1 << 20, quality=60))
 
 
 ODD: dict[str, Callable[[], Redrawn]] = {
@@ -121,11 +120,11 @@ ODD: dict[str, Callable[[], Redrawn]] = {
 SAMPLE = b""
 
 
-def odd_redraw(untrusted_photo: bytes, **options: Any) -> Redrawn:
+def odd_redraw(untrusted_photo: bytes, wish: Wish) -> Redrawn:
     odd = ODD.get(untrusted_photo[:32].rstrip(b"\0").decode("ascii", "replace"))
     if odd is not None:
         return odd()
-    return redraw(untrusted_photo, **options)
+    return redraw(untrusted_photo, wish)
 
 
 def main() -> None:

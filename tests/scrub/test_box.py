@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pillow_heif
@@ -18,9 +19,9 @@ import pytest_asyncio
 
 from relay.errors import BoxBroken, ConfigInvalid, PhotoDamaged, PhotoUnsupported, ScrubFailed
 from relay.scrub import box, confine, jpeg, supervisor
-from relay.scrub.canonical import SMALL_SIZES
-from relay.scrub.supervisor import Scrubber, accept
-from relay.scrub.wire import ALL_LAYERS, SMALL_QUALITY, Layer, Removed
+from relay.scrub.canonical import SIZES_OF
+from relay.scrub.supervisor import Order, Scrubber, accept
+from relay.scrub.wire import ALL_LAYERS, Layer, Removed, View
 from tests import photos
 from tests.conftest import wait_until
 
@@ -55,24 +56,25 @@ async def test_whatever_a_decoder_does_one_photo_is_lost_and_the_next_is_scrubbe
     assert odd_scrubber._box.process is process, "the box itself went on"  # noqa: SLF001
 
 
-async def test_a_box_of_thumbnails_gives_small_pictures_and_no_others(
+async def test_a_thumbnail_is_small_and_nothing_else_comes_for_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = (str(Path(__file__).with_name("odd_box.py")),)
     monkeypatch.setattr(supervisor, "_PROGRAM", program)
     clean = photos.encode(photos.picture(1600, 1067), quality=85, subsampling="4:2:0")
-    async with Scrubber(max_jpeg_bytes=18 << 10, small=True) as scrubber:
-        small = await scrubber.scrub(clean, is_ours=True)
-        assert (small.width_px, small.height_px, small.quality) == (240, 160, SMALL_QUALITY)
-        assert jpeg.check(small.jpeg, sizes=SMALL_SIZES)[:2] == (240, 160)
+    order = Order(view=View.THUMBNAIL, is_looked_at=False)
+    async with Scrubber(max_jpeg_bytes=BUDGET) as scrubber:
+        small = await scrubber.scrub(clean, replace(order, is_ours=True))
+        assert (*small.size, small.quality) == (240, 160, View.THUMBNAIL.quality)
+        assert jpeg.check(small.jpeg, sizes=SIZES_OF[View.THUMBNAIL])[:2] == (240, 160)
         assert small.removed == Removed.NOTHING
-        dirty = await scrubber.scrub(photos.dirty_jpeg(photos.picture(3000, 4000)))
-        assert (dirty.width_px, dirty.height_px) == (180, 240)
+        dirty = await scrubber.scrub(photos.dirty_jpeg(photos.picture(3000, 4000)), order)
+        assert dirty.size == (180, 240)
         assert Removed.POSITION in dirty.removed, "it still says what the photo carried"
-        noise = await scrubber.scrub(photos.encode(photos.noise(240, 240), "PNG"))
-        assert len(noise.jpeg) <= 18 << 10
+        noise = await scrubber.scrub(photos.encode(photos.noise(240, 240), "PNG"), order)
+        assert len(noise.jpeg) <= View.THUMBNAIL.max_bytes
         with pytest.raises(ScrubFailed):
-            await scrubber.scrub(b"enlarge")
+            await scrubber.scrub(b"enlarge", order)
         assert (await scrubber.scrub(b"shrink")).width_px == 240
 
 
@@ -123,9 +125,9 @@ async def test_who_waits_for_a_hung_decoder_is_answered_when_it_has_gone(
     assert confine.WALL_S + box._LOOK_S < supervisor._JOB_S  # noqa: SLF001 - what holds it
     code = (
         "from relay.scrub import box, confine; confine.WALL_S = 1; redraw = box.redraw\n"
-        "def hang(photo, **options):\n"
+        "def hang(photo, wish):\n"
         "    while photo == b'hang': pass\n"
-        "    return redraw(photo, **options)\n"
+        "    return redraw(photo, wish)\n"
         "box.redraw = hang; box.main()"
     )
     monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", code))
@@ -161,8 +163,8 @@ async def test_a_child_that_sleeps_through_its_alarm_is_ended(
     code = (
         "import signal, time; from relay.scrub import box, confine; confine.WALL_S = 1; "
         "box._LOOK_S = 0.2; confine.Filter.put_on = lambda _: None; redraw = box.redraw\n"
-        "def sleep(photo, **options):\n"
-        "    if photo != b'sleep': return redraw(photo, **options)\n"
+        "def sleep(photo, wish):\n"
+        "    if photo != b'sleep': return redraw(photo, wish)\n"
         "    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 30)); time.sleep(600)\n"
         "box.redraw = sleep; box.main()"
     )
@@ -354,7 +356,7 @@ UNPRIVILEGED = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
 
 def test_every_wall_stands_without_root() -> None:
     code = (
-        "import asyncio, os; from relay.scrub.supervisor import Scrubber\n"
+        "import asyncio, os; from relay.scrub.supervisor import Order, Scrubber\n"
         "async def main():\n"
         "    async with Scrubber(max_jpeg_bytes=524288) as scrubber:\n"
         "        print(os.getuid(), scrubber.missing)\n"

@@ -4,8 +4,8 @@ import random
 import pytest
 
 from relay.scrub import canonical
-from relay.scrub.canonical import SIZES, SMALL_SIZES, plan, smaller
-from relay.scrub.wire import LONG_SIDE_PX, SMALL_SIDE_PX
+from relay.scrub.canonical import SIZES, SIZES_OF, plan, smaller, view_size
+from relay.scrub.wire import LONG_SIDE_PX, View
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,15 @@ def test_each_smaller_size_is_canonical_and_of_the_same_shape(size: tuple[int, i
 def test_few_sizes_exist() -> None:
     assert len(SIZES) == 5 * 9
     assert max(max(size) for size in SIZES) == LONG_SIDE_PX
-    assert len(SMALL_SIZES) == 9
-    assert not SIZES & SMALL_SIZES
+    assert [len(SIZES_OF[view]) for view in View] == [5 * 9, 9, 9]
+    assert len(frozenset().union(*SIZES_OF.values())) == 7 * 9, "none is of two views"
 
 
-@pytest.mark.parametrize("size", [*sorted(SIZES), (4000, 3000), (9000, 3), (1, 1)])
-def test_a_thumbnail_has_the_shape_that_the_picture_would_get(size: tuple[int, int]) -> None:
-    small = plan(*size, is_ours=size in SIZES, is_small=True)
-    large = plan(*size, is_ours=size in SIZES)
-    assert small.canvas in SMALL_SIZES
-    assert max(small.canvas) == SMALL_SIDE_PX
-    shapes = [fit.canvas[0] / fit.canvas[1] for fit in (small, large)]
-    assert math.isclose(*shapes, rel_tol=0.01)
-    assert small.box == large.box
-    assert smaller(small.canvas) == []
+@pytest.mark.parametrize("size", sorted(SIZES))
+@pytest.mark.parametrize("view", [View.PREVIEW, View.THUMBNAIL])
+def test_a_view_has_the_shape_of_the_photo(size: tuple[int, int], view: View) -> None:
+    assert view_size(size, View.PHOTO) == size
+    small = view_size(size, view)
+    assert small in SIZES_OF[view]
+    assert max(small) == view.side_px
+    assert math.isclose(small[0] / small[1], size[0] / size[1], rel_tol=0.01)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from relay.scrub import jpeg
-from relay.scrub.pixels import redraw
+from relay.scrub.pixels import Wish, redraw
 from relay.scrub.wire import Code, Removed
 from tests import photos
 from tests.judge import judge
@@ -17,7 +17,7 @@ BUDGET = 512 * 1024
 def test_nothing_leaves_by_this_channel(name: str, tmp_path: Path) -> None:
     channel = photos.CHANNELS[name]()
     assert not [word for word in channel.canaries if word not in channel.photo]
-    redrawn = redraw(channel.photo, max_bytes=BUDGET, quality=85)
+    redrawn = redraw(channel.photo, Wish(max_bytes=BUDGET, quality=85))
     assert redrawn.code == Code.CLEAN
     assert not [word for word in channel.canaries if word in redrawn.jpeg]
     assert channel.is_gone(Image.open(io.BytesIO(redrawn.jpeg)))
@@ -29,7 +29,7 @@ def test_nothing_leaves_by_this_channel(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", photos.CHANNELS)
 def test_the_report_names_what_came_by_this_channel(name: str) -> None:
     channel = photos.CHANNELS[name]()
-    removed = redraw(channel.photo, max_bytes=BUDGET, quality=85).removed
+    removed = redraw(channel.photo, Wish(max_bytes=BUDGET, quality=85)).removed
     assert channel.found in removed, f"{(channel.found & ~removed).words()} is missing"
     if channel.found:
         extra = removed & ~channel.found

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms, ImageStat
 
 from relay.scrub import colour
 from relay.scrub.colour import Space, space_of
-from relay.scrub.pixels import redraw
+from relay.scrub.pixels import Wish, redraw
 from relay.scrub.wire import Removed
 from tests import photos
 
@@ -105,7 +105,7 @@ def test_photos_in_every_kind_of_file_look_right(kind: str, space: Space) -> Non
     orange = Image.new("RGB", (320, 240), (200, 120, 60))
     options = {"quality": 95} | ({"speed": 10, "max_threads": 1} if kind == "AVIF" else {})
     photo = photos.encode(orange, kind, icc_profile=PROFILES[space], **options)
-    redrawn = redraw(photo, max_bytes=1 << 20, quality=95)
+    redrawn = redraw(photo, Wish(max_bytes=1 << 20, quality=95))
     shown = Image.open(io.BytesIO(redrawn.jpeg)).getpixel((100, 100))
     wanted = reference(orange, space).getpixel((0, 0))
     assert max(abs(a - b) for a, b in zip(shown, wanted, strict=True)) <= 4
@@ -118,8 +118,8 @@ def test_codes_without_a_profile_name_p3() -> None:
     assert space_of(b"", primaries=12) is Space.DISPLAY_P3
     assert space_of(b"", primaries=1) is None
     assert space_of(b"sRGB", primaries=12) is None, "a profile goes first"
-    assert redraw(wide, max_bytes=1 << 20, quality=85) != redraw(
-        plain, max_bytes=1 << 20, quality=85
+    assert redraw(wide, Wish(max_bytes=1 << 20, quality=85)) != redraw(
+        plain, Wish(max_bytes=1 << 20, quality=85)
     )
 
 
@@ -145,7 +145,7 @@ def plain_cmyk(photo: bytes) -> bytes:
 def test_cmyk_looks_as_browsers_and_libjpeg_show_it(change: Callable[[bytes], bytes]) -> None:
     inks = Image.merge("CMYK", [*photos.picture().split(), Image.new("L", (640, 480), 40)])
     photo = change(photos.encode(inks, quality=95))
-    redrawn = redraw(photo, max_bytes=1 << 20, quality=95)
+    redrawn = redraw(photo, Wish(max_bytes=1 << 20, quality=95))
     errors = off_by(Image.open(io.BytesIO(redrawn.jpeg)).tobytes(), djpeg(photo).tobytes())
     assert sum(errors) / len(errors) < 2
 
@@ -163,7 +163,7 @@ def test_16_bit_is_brought_to_8_by_its_upper_half(channels: int) -> None:
     rows = grey_rows([part for parts in pixel for part in parts])
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     redrawn = redraw(
-        photos.png((320, 240, 16, colour_type), rows=rows), max_bytes=1 << 20, quality=95
+        photos.png((320, 240, 16, colour_type), rows=rows), Wish(max_bytes=1 << 20, quality=95)
     )
     shown = Image.open(io.BytesIO(redrawn.jpeg))
     for at in range(0, 320, 13):
@@ -173,6 +173,6 @@ def test_16_bit_is_brought_to_8_by_its_upper_half(channels: int) -> None:
 
 def test_half_transparent_is_half_white() -> None:
     glass = Image.new("RGBA", (320, 240), (200, 0, 0, 128))
-    redrawn = redraw(photos.encode(glass, "PNG"), max_bytes=1 << 20, quality=95)
+    redrawn = redraw(photos.encode(glass, "PNG"), Wish(max_bytes=1 << 20, quality=95))
     shown = ImageStat.Stat(Image.open(io.BytesIO(redrawn.jpeg))).mean
     assert shown == pytest.approx([227, 127, 127], abs=3)

@@ -4,7 +4,8 @@ import pytest
 
 from relay.errors import ScrubFailed
 from relay.scrub import jpeg
-from relay.scrub.canonical import SIZES, SMALL_SIZES
+from relay.scrub.canonical import SIZES, SIZES_OF
+from relay.scrub.wire import View
 from tests import photos
 
 CLEAN = photos.encode(photos.picture(), quality=85, subsampling="4:2:0")
@@ -16,6 +17,9 @@ def test_what_our_encoder_writes_passes(quality: int) -> None:
     assert jpeg.check(clean) == jpeg.check(clean, quality) == (320, 213, quality)
     with pytest.raises(ScrubFailed):
         jpeg.check(clean, quality - 1)
+
+
+SMALL_SIZES = SIZES_OF[View.THUMBNAIL]
 
 
 def test_a_size_is_one_of_those_that_are_wanted() -> None:

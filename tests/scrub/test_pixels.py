@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, WebPImagePlugin
 from relay.errors import HeicUnsafe
 from relay.scrub import canonical, heic, jpeg, pixels
 from relay.scrub.formats import Kind, kind_of
-from relay.scrub.pixels import redraw
+from relay.scrub.pixels import Wish, redraw
 from relay.scrub.wire import Code
 from tests import photos
 from tests.conftest import SHARED
@@ -24,7 +24,7 @@ ADDRESS_SPACE = 1 << 30
 
 
 def run(untrusted: bytes, quality: int = 85) -> pixels.Redrawn:
-    return redraw(untrusted, max_bytes=BUDGET, quality=quality)
+    return redraw(untrusted, Wish(max_bytes=BUDGET, quality=quality))
 
 
 def shown(redrawn: pixels.Redrawn) -> Image.Image:
@@ -160,13 +160,13 @@ def test_the_ladder_goes_down_in_quality_and_then_in_canonical_sizes() -> None:
     noise = photos.encode(photos.noise(1600, 1067), quality=95)
     seen = set()
     for max_bytes in (1_200_000, 500_000, 250_000, 120_000, 50_000, 10_000):
-        redrawn = redraw(noise, max_bytes=max_bytes, quality=85)
+        redrawn = redraw(noise, Wish(max_bytes=max_bytes, quality=85))
         assert len(redrawn.jpeg) <= max_bytes
         size = jpeg.check(redrawn.jpeg)[:2]
         seen.add(size)
         assert size[0] / size[1] == pytest.approx(1.5, rel=0.01)
     assert len(seen) >= 3
-    assert redraw(noise, max_bytes=900, quality=85).code == Code.TOO_COMPLEX
+    assert redraw(noise, Wish(max_bytes=900, quality=85)).code == Code.TOO_COMPLEX
 
 
 def test_no_info_of_a_photo_reaches_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +262,7 @@ def test_what_hides_in_the_coding_of_a_picture_of_our_own_size_and_quality_is_lo
         assert len(marks) > 200
         return sum(marks) / len(marks)
 
-    in_place = redraw(photo, max_bytes=BUDGET, quality=85, is_ours=True)
+    in_place = redraw(photo, Wish(max_bytes=BUDGET, quality=85, is_ours=True))
     assert kept(in_place) > 0.9, "else this would prove nothing"
     assert kept(run(photo)) < 0.62
 
@@ -303,11 +303,11 @@ LARGEST = {
 }
 IN_LITTLE_SPACE = """
 import resource, sys
-from relay.scrub.pixels import redraw, warm_up
+from relay.scrub.pixels import Wish, redraw, warm_up
 warm_up()
 untrusted = sys.stdin.buffer.read()
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-print(redraw(untrusted, max_bytes=1 << 19, quality=85).code.name)
+print(redraw(untrusted, Wish(max_bytes=1 << 19, quality=85)).code.name)
 """
 
 
@@ -326,13 +326,13 @@ def test_large_honest_photos_fit_into_a_gibibyte(name: str) -> None:
 
 IN_A_BOX = """
 import os, sys
-from relay.scrub.pixels import redraw, warm_up
+from relay.scrub.pixels import Wish, redraw, warm_up
 warm_up()
 untrusted = [open(path, "rb").read() for path in sys.argv[1:]]
 before = set(sys.modules)
 os.write(2, b"BOX")
 for photo in untrusted:
-    redraw(photo, max_bytes=1 << 19, quality=85)
+    redraw(photo, Wish(max_bytes=1 << 19, quality=85))
 os.write(2, b"END")
 print(sorted(set(sys.modules) - before))
 """

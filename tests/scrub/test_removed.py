@@ -7,7 +7,7 @@ from PIL import Image
 from relay.scrub import blocks
 from relay.scrub.containers import find_parts
 from relay.scrub.formats import Kind, kind_of
-from relay.scrub.pixels import redraw
+from relay.scrub.pixels import Wish, redraw
 from relay.scrub.removed import find_removed
 from relay.scrub.wire import Code, Removed
 from tests import photos
@@ -17,7 +17,7 @@ INDEX = SHARED / "samples" / "index.csv"
 
 
 def report(untrusted: bytes) -> Removed:
-    return redraw(untrusted, max_bytes=1 << 20, quality=85).removed
+    return redraw(untrusted, Wish(max_bytes=1 << 20, quality=85)).removed
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -166,7 +166,7 @@ def test_the_report_finds_in_real_photos_what_exiftool_finds() -> None:
     with INDEX.open(newline="") as file:
         for row in csv.DictReader(file):
             redrawn = redraw(
-                (INDEX.parent / row["file"]).read_bytes(), max_bytes=1 << 19, quality=85
+                (INDEX.parent / row["file"]).read_bytes(), Wish(max_bytes=1 << 19, quality=85)
             )
             if redrawn.code != Code.CLEAN:
                 continue

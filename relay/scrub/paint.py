@@ -1,0 +1,55 @@
+"""Draw over a picture: solid covers, and in a preview their numbers. Runs inside the box only."""
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from relay.scrub.canonical import Size
+from relay.scrub.found import Box, Mark, snapped
+
+_BLACK, _WHITE, _FRAME = (0, 0, 0), (255, 255, 255), (255, 0, 255)
+_FONT_SIZES_PX = (32, 24, 16, 12)
+_FRAME_PX = 3
+
+
+def warm_up() -> None:
+    """Load the digits: the box can open no file later."""
+    over(Image.new("RGB", (64, 64)), [Mark(box=Box(0, 0, 64, 64), number=12)], before=(64, 64))
+
+
+def over(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> Image.Image:
+    """Return `picture` with `marks` over it; they are in px of the size that it had before.
+
+    A cover is black, grows outward to whole blocks, and nothing of what lies under it is left:
+    the picture is drawn over where it is. Numbers come last, so that none is covered.
+    """
+    draw = ImageDraw.Draw(picture)
+    for mark in marks:
+        if mark.is_solid:
+            _fill(picture, snapped(mark.box.scaled(before, picture.size), picture.size), _BLACK)
+    for mark in marks:
+        box = mark.box.scaled(before, picture.size)
+        if not mark.is_solid:
+            corners = (box.x, box.y, box.right - 1, box.bottom - 1)
+            draw.rectangle(corners, outline=_FRAME, width=_FRAME_PX)
+        if mark.number:
+            _write(picture, draw, str(mark.number), box)
+    return picture
+
+
+def _fill(picture: Image.Image, box: Box, colour: tuple[int, int, int]) -> None:
+    picture.paste(colour, (box.x, box.y, box.right, box.bottom))
+
+
+def _write(picture: Image.Image, draw: ImageDraw.ImageDraw, text: str, box: Box) -> None:
+    """Write `text` in the middle of `box`, white on black, as large as it fits."""
+    for size_px in _FONT_SIZES_PX:
+        font = ImageFont.load_default(size_px)
+        left, top, right, bottom = font.getbbox(text)
+        if right - left <= box.width and bottom - top <= box.height:
+            break
+    width, height = int(right - left) + 4, int(bottom - top) + 4
+    x = min(max(0, box.x + (box.width - width) // 2), max(0, picture.width - width))
+    y = min(max(0, box.y + (box.height - height) // 2), max(0, picture.height - height))
+    _fill(picture, Box(x, y, min(width, picture.width), min(height, picture.height)), _BLACK)
+    draw.text((x + 2 - left, y + 2 - top), text, font=font, fill=_WHITE)
