@@ -98,6 +98,22 @@ class FormExpired(SubmissionRefused):
     http_status = 403
 
 
+class DraftGone(SubmissionRefused):
+    message = "Not sent. Choose the photo again."
+    hint = "We keep a photo that was not sent for 15 minutes at most."
+    http_status = 410
+
+
+class NotLookedAt(SubmissionRefused):
+    message = "Not sent yet. One tick is missing."
+    hint = "Look at the whole picture, tick the box above the buttons, and press Send."
+
+
+class KeepNothing(SubmissionRefused):
+    message = "Not sent yet. The whole picture would be covered."
+    hint = "Leave some squares free."
+
+
 class CrossSite(SubmissionRefused):
     message = "This came from another website, so we did not accept it."
     hint = "Open our page yourself and send the photo from there."

@@ -197,6 +197,26 @@ class Service:
         body, kind = multipart(parts)
         return self.request("POST", "/en/", body, {"Content-Type": kind})
 
+    def press(self, page: Answer, do: str = "send", *ticks: str, looked: bool = True) -> Answer:
+        """Press a button of a cover page with these boxes ticked besides those that were."""
+        form = re.search(r'<form id="cover".*?</form>', page.text, re.DOTALL)
+        assert form, page.text
+        fields = []
+        for tag in re.findall(r"<input[^>]*>", form[0]):
+            name, value = (re.search(rf'{key}="([^"]*)"', tag) for key in ("name", "value"))
+            assert name
+            if "hidden" in tag or " checked" in tag:
+                fields.append((name[1], value[1] if value else "on"))
+        fields += [(tick, "on") for tick in (*ticks, *(["looked"] if looked else []))]
+        body = urllib.parse.urlencode([*fields, ("do", do)]).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.request("POST", "/en/cover", body, kind)
+
+    def send_on(self, photo: bytes, **fields: str) -> Answer:
+        """Send a photo with everything covered that is found in it."""
+        answer = self.send(photo, **fields)
+        return self.press(answer) if 'id="cover"' in answer.text else answer
+
     def post_receipt(self, page: str, receipt: str) -> Answer:
         body = f"receipt={receipt.replace(' ', '+')}".encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}

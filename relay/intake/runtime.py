@@ -11,8 +11,10 @@ from relay.config import ServerConfig
 from relay.errors import NotKept
 from relay.intake.door import Door
 from relay.intake.doorkeeper import ROUND_S, Doorkeeper
+from relay.intake.drafts import Drafts
 from relay.intake.events import events, report
 from relay.intake.handover import Handover, NonceBook
+from relay.intake.pending import WORDS_BYTES
 from relay.intake.submit import Intake, utc_today
 from relay.queue.store import SealedQueue
 from relay.receipt import ServiceKeys
@@ -21,6 +23,7 @@ from relay.seal.envelope import photo_budget
 from relay.seal.lists import load_staff
 
 _BOX_LOOK_S = 1
+_DRAFT_LOOK_S = 5
 _NOT_TURNED = (
     "the day was not turned: the disk is full, or another program has the queue. What is due is "
     "still there; it is tried again"
@@ -54,7 +57,8 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
         door = Door()
         doorkeeper = Doorkeeper(config=config, door=door, queue=queue, scrubber=scrubber)
         await doorkeeper.go_round(today=utc_today())
-        intake = Intake(door=door, keys=keys, queue=queue, scrubber=scrubber)
+        drafts = Drafts(size=photo_budget(config.envelope_bytes) + WORDS_BYTES)
+        intake = Intake(door=door, keys=keys, queue=queue, scrubber=scrubber, drafts=drafts)
         handover = Handover(
             campaign=config.campaign,
             door=door,
@@ -70,6 +74,7 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
                 _keep_house(queue, doorkeeper, config),
                 _keep_door(doorkeeper, config),
                 _keep_box(doorkeeper),
+                _keep_drafts(drafts),
             )
         ]
         try:
@@ -78,6 +83,7 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
             for task in housekeeping:
                 task.cancel()
             await asyncio.gather(*housekeeping, return_exceptions=True)
+            drafts.forget_all()
 
 
 def make_scrubber(config: ServerConfig) -> Scrubber:
@@ -110,6 +116,13 @@ async def _keep_box(doorkeeper: Doorkeeper) -> None:
     while True:
         await asyncio.sleep(_BOX_LOOK_S)
         await _outlive(doorkeeper.look_at_box)
+
+
+async def _keep_drafts(drafts: Drafts) -> None:
+    """Forget drafts whose time has run out, though nobody asks for them."""
+    while True:
+        await asyncio.sleep(_DRAFT_LOOK_S)
+        drafts.expire()
 
 
 async def _outlive(work: Callable[[], Awaitable[None]]) -> None:

@@ -1,21 +1,34 @@
 """A submission's way in: upload -> scrub -> seal -> enqueue -> receipt."""
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
-from relay.errors import Busy, Closed, NotKept, QueueFull, TextTooLong
+from relay.errors import (
+    Busy,
+    Closed,
+    DraftGone,
+    KeepNothing,
+    NotKept,
+    QueueFull,
+    SubmissionRefused,
+    TextTooLong,
+)
+from relay.intake.choice import Choice, Looked
 from relay.intake.door import Cause, Door
+from relay.intake.drafts import Drafts
+from relay.intake.pending import Acknowledgement, Draft, Poster, encode_sent, find_sent
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys, digest_content
-from relay.scrub.supervisor import Scrubber
+from relay.scrub.canonical import Size
+from relay.scrub.found import Mark
+from relay.scrub.supervisor import Order, Scrubber
 from relay.scrub.turns import ONE_LANE, Lane
+from relay.scrub.wire import View
 from relay.seal.envelope import MESSAGE_CHARACTERS, Submission, seal_envelope
 
-Poster = Literal["general", "write-in", "handwritten"]
 CANT_WRITE = "the queue can't be written: disk full, or another program has it"
-POSTERS: tuple[Poster, ...] = ("general", "write-in", "handwritten")
 _MAX_GENERATIONS = 100  # sends of one content with one token after taking it back
 
 
@@ -31,14 +44,32 @@ class Upload:
     may_post: bool
     may_quote: bool
     not_before: dt.date | None
+    is_to_be_shown: bool = False  # she wants to see it and cover more before it is sent
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acknowledgement:
-    """What the receipt page shows: the digits, and what was taken off the photo."""
+class NotSentYet:
+    """What the cover page shows: the picture as it would be sent, numbered, and what to choose.
 
-    receipt: str = field(repr=False)
-    removed: tuple[str, ...]
+    problem: why it was not sent, where she wanted that.
+    """
+
+    ticket: str = field(repr=False)
+    preview: bytes = field(repr=False)
+    looked: Looked
+    choice: Choice
+    problem: SubmissionRefused | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """Whether somebody still waits for the answer, and the lane by which she came."""
+
+    is_wanted: Callable[[], bool] = lambda: True
+    lane: Lane = ONE_LANE
+
+
+ANY_WAY = Way()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +80,13 @@ class Intake:
     keys: ServiceKeys
     queue: SealedQueue
     scrubber: Scrubber
+    drafts: Drafts
     most_queued: int | None = None  # beyond it this way in is closed; None: the queue's own limit
 
-    async def submit(
-        self,
-        upload: Upload,
-        *,
-        is_wanted: Callable[[], bool] = lambda: True,
-        lane: Lane = ONE_LANE,
-    ) -> Acknowledgement:
-        """Take a photo in. When this returns, it is sealed and synced to the disk.
+    async def submit(self, upload: Upload, way: Way = ANY_WAY) -> Acknowledgement | NotSentYet:
+        """Take a photo in. Once it is acknowledged, it is sealed and synced to the disk.
 
-        is_wanted: whether somebody still waits for the answer. lane: see Scrubber.scrub.
+        Where faces or codes are found in it, or she wants to see it first, nothing is sent yet.
 
         Raises:
             SubmissionRefused: the submitter can mend it. ComeBack: we can't take it now.
@@ -69,27 +95,140 @@ class Intake:
         self.door.require_open()
         token = self.keys.check_token(upload.token)
         message = tidy_message(upload.message)
-        photo = await self.scrubber.scrub(upload.untrusted_photo, is_wanted=is_wanted, lane=lane)
+        photo = await self.scrubber.scrub(
+            upload.untrusted_photo, is_wanted=way.is_wanted, lane=way.lane
+        )
+        draft = Draft(
+            token=token,
+            digest=_digest(upload, message),
+            message=message,
+            language=upload.language,
+            poster=upload.poster,
+            may_post=upload.may_post,
+            may_quote=upload.may_quote,
+            not_before=upload.not_before,
+            removed=tuple(photo.removed.words()),
+            quality=photo.quality,
+            looked=Looked(size=photo.size, found=photo.found),
+            jpeg=photo.jpeg,
+        )
+        if not (photo.found or upload.is_to_be_shown):
+            return await self._send(draft, Choice(), way)
+        self.door.require_open()
+        shown = await self._show(draft, "", Choice(), way)
+        return replace(shown, ticket=self.drafts.keep(draft.encode(), way.lane[0]))
+
+    async def show(
+        self, untrusted_ticket: str, choice: Choice, way: Way = ANY_WAY
+    ) -> NotSentYet | Acknowledgement:
+        """Return a draft as it would be sent with `choice`; where it was sent before, that.
+
+        Raises:
+            DraftGone: it is not here any more. Others: as `submit`. The draft stays.
+        """
+        draft = self._find_draft(untrusted_ticket, choice)
+        if isinstance(draft, Acknowledgement):
+            return draft
+        return await self._show(draft, untrusted_ticket, choice, way)
+
+    async def _show(self, draft: Draft, ticket: str, choice: Choice, way: Way) -> NotSentYet:
+        problem = None
+        try:
+            choice = draft.looked.fit(choice)
+        except KeepNothing as error:  # she needs to see where the squares are
+            choice, problem = draft.looked.fit(Choice(visible=choice.visible)), error
+        preview = await self._preview(draft.jpeg, draft.looked.preview(choice), way)
+        return NotSentYet(
+            ticket=ticket, preview=preview, looked=draft.looked, choice=choice, problem=problem
+        )
+
+    async def send(
+        self, untrusted_ticket: str, choice: Choice, way: Way = ANY_WAY
+    ) -> Acknowledgement | NotSentYet:
+        """Send a draft, covered as chosen. Again: the same receipt.
+
+        Where nothing of the picture would be left, it is shown instead.
+
+        Raises:
+            DraftGone: it is not here any more. Others: as `submit`. The draft stays.
+        """
+        async with self.drafts.lock(untrusted_ticket):
+            draft = self._find_draft(untrusted_ticket, choice)
+            if isinstance(draft, Acknowledgement):
+                return draft
+            try:
+                choice = draft.looked.fit(choice)
+            except KeepNothing:
+                return await self._show(draft, untrusted_ticket, choice, way)
+            self.door.require_open()
+            sent = await self._send(draft, choice, way, is_chosen=True)
+            with suppress(DraftGone):  # its time has run out meanwhile
+                self.drafts.replace(untrusted_ticket, encode_sent(sent, choice))
+            return sent
+
+    async def throw_away(self, untrusted_ticket: str) -> Acknowledgement | None:
+        """Forget a draft. Where it was sent before, that stands, and its receipt is returned.
+
+        Raises:
+            DraftGone: it is not here any more.
+        """
+        async with self.drafts.lock(untrusted_ticket):
+            sent = find_sent(self.drafts.read(untrusted_ticket), Choice())
+            if sent is None:
+                self.drafts.drop(untrusted_ticket)
+            return sent and replace(sent, is_other=True)
+
+    def _find_draft(self, untrusted_ticket: str, choice: Choice) -> Draft | Acknowledgement:
+        content = self.drafts.read(untrusted_ticket)
+        return find_sent(content, choice) or Draft.decode(content)
+
+    async def _preview(self, jpeg: bytes, marks: Sequence[Mark], way: Way) -> bytes:
+        order = Order(view=View.PREVIEW, is_ours=True, is_looked_at=False, marks=marks)
+        shown = await self.scrubber.scrub(jpeg, order, is_wanted=way.is_wanted, lane=way.lane)
+        return shown.jpeg
+
+    async def _send(
+        self, draft: Draft, choice: Choice, way: Way, *, is_chosen: bool = False
+    ) -> Acknowledgement:
+        jpeg, size, quality = draft.jpeg, draft.looked.size, draft.quality
+        covers = draft.looked.covers(choice)
+        if covers:
+            order = Order(
+                quality=quality,
+                is_ours=True,
+                is_looked_at=False,
+                marks=[Mark(box=box) for box in covers],
+            )
+            photo = await self.scrubber.scrub(jpeg, order, is_wanted=way.is_wanted, lane=way.lane)
+            jpeg, size, quality = photo.jpeg, photo.size, photo.quality
+        preview = await self._preview(jpeg, (), way)
         campaign = self.door.require_open()  # asked again: a photo may take a minute
-        removed = photo.removed.words()
+        report = draft.looked.report(choice)
         envelope = seal_envelope(
             Submission(
                 campaign=campaign.name,
-                language=upload.language,
-                message=message,
-                may_quote=upload.may_quote,
-                poster=upload.poster,
-                may_post=upload.may_post,
-                not_before=upload.not_before,
-                scrub={"removed": removed, "quality": photo.quality},
+                language=draft.language,
+                message=draft.message,
+                may_quote=draft.may_quote,
+                poster=draft.poster,
+                may_post=draft.may_post,
+                not_before=draft.not_before,
+                covers=len(covers),
+                visible=_sides(draft.looked, choice, size),
+                scrub={"removed": list(draft.removed), "quality": quality, **report},
             ),
-            photo.jpeg,
+            jpeg,
             campaign.recipients,
             envelope_bytes=campaign.envelope_bytes,
             recipient_slots=campaign.recipient_slots,
         )
-        receipt = await self._enqueue(envelope, token, _digest(upload, message))
-        return Acknowledgement(receipt=receipt, removed=tuple(removed))
+        digest = draft.digest
+        if is_chosen:
+            digest = digest_content([digest, choice.encode()])
+        receipt = await self._enqueue(envelope, draft.token, digest)
+        return Acknowledgement(
+            receipt=receipt, removed=draft.removed, report=report, preview=preview
+        )
 
     async def _enqueue(self, envelope: bytes, token: bytes, digest: bytes) -> str:
         """Keep the envelope and return its receipt: the same one for a double send.
@@ -137,6 +276,12 @@ class Intake:
         Returns None where nothing is held under this receipt now.
         """
         return await self.queue.withdraw(self.keys.hash_receipt(receipt), today=utc_today())
+
+
+def _sides(looked: Looked, choice: Choice, size: Size) -> tuple[tuple[int, int, int, int], ...]:
+    """Return what stays visible in a photo of this size: x, y, width, height (px)."""
+    boxes = (box.scaled(looked.size, size) for box in looked.visible(choice))
+    return tuple((box.x, box.y, box.width, box.height) for box in boxes)
 
 
 def _digest(upload: Upload, message: str) -> bytes:

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from relay.scrub.canonical import Size
-from relay.scrub.found import Box, Mark, snapped
+from relay.scrub.found import Box, Mark, clipped, snapped
 
 _BLACK, _WHITE, _FRAME = (0, 0, 0), (255, 255, 255), (255, 0, 255)
 _FONT_SIZES_PX = (32, 24, 16, 12)
 _FRAME_PX = 3
+# Around a cover, outside its blocks: a decoder smooths colours over the pixels beside a block, and
+# these shall be black too. Without it the edge of a cover takes colour from outside, and a second
+# encoding spreads that through its block.
+_RIM_PX = 2
 
 
 def warm_up() -> None:
@@ -26,7 +30,7 @@ def over(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> Image.
     draw = ImageDraw.Draw(picture)
     for mark in marks:
         if mark.is_solid:
-            _fill(picture, snapped(mark.box.scaled(before, picture.size), picture.size), _BLACK)
+            _fill(picture, _cover(mark.box.scaled(before, picture.size), picture.size), _BLACK)
     for mark in marks:
         box = mark.box.scaled(before, picture.size)
         if not mark.is_solid:
@@ -35,6 +39,12 @@ def over(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> Image.
         if mark.number:
             _write(picture, draw, str(mark.number), box)
     return picture
+
+
+def _cover(box: Box, size: Size) -> Box:
+    cover = snapped(box, size)
+    ends = cover.right + _RIM_PX, cover.bottom + _RIM_PX
+    return clipped(cover.x - _RIM_PX, cover.y - _RIM_PX, *ends, size)
 
 
 def _fill(picture: Image.Image, box: Box, colour: tuple[int, int, int]) -> None:

@@ -66,6 +66,11 @@ class Place:
     is_https: bool = False
 
 
+def _as_address(jpeg: bytes) -> str:
+    """Return a picture as the address of itself: no second request, and nothing is kept for one."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
 class Pages:
     """Renders every page, with its headers."""
 
@@ -85,6 +90,7 @@ class Pages:
         )
         self._environment.install_gettext_translations(NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
         self._environment.globals["place"] = place
+        self._environment.filters["picture"] = _as_address
         self._environment.globals["style"] = Markup(style)  # noqa: S704 - our own file
 
     def render(
@@ -105,4 +111,4 @@ class Pages:
 
 
 # Every field of the form but the photo. Others are not looked at.
-FIELDS = ("token", "message", "may_quote", "poster", "may_post", "not_before")
+FIELDS = ("token", "message", "may_quote", "poster", "may_post", "not_before", "look")

@@ -14,6 +14,7 @@ from relay.errors import (
     FormExpired,
     FormUnreadable,
     NotKept,
+    NotLookedAt,
     PageMissing,
     PhotoMissing,
     ReceiptMistyped,
@@ -23,10 +24,13 @@ from relay.errors import (
     TooSlow,
     UploadEndless,
 )
+from relay.intake.choice import read_choice
 from relay.intake.events import report
-from relay.intake.submit import POSTERS, Intake, Upload
+from relay.intake.pending import POSTERS, Acknowledgement
+from relay.intake.submit import Intake, NotSentYet, Upload, Way
 from relay.queue.store import Standing
 from relay.receipt import grouped, read_receipt
+from relay.scrub.found import is_hard
 from relay.web.connection import Connection
 from relay.web.onion import Circuit
 from relay.web.pages import FALLBACK, LANGUAGES, REASONS, REMOVALS, SENTENCES, Pages
@@ -34,6 +38,7 @@ from relay.web.upload import Budget, Form, Limits, Reservation, read_form
 
 _FRESH = {"may_post": "yes"}
 RECEIPT_FIELD = "receipt"
+_TICKET_FIELD = "ticket"
 _SAFE_SITES = {None, "same-origin", "none"}
 
 
@@ -52,6 +57,7 @@ class SubmitterPages:
             web.get("/", self.choose_language),
             web.get("/{language}/", self.show_form),
             web.post("/{language}/", self.submit),
+            web.post("/{language}/cover", self.cover),
             web.get("/{language}/receipt", self.ask_receipt),
             web.post("/{language}/receipt", self.show_standing),
             web.post("/{language}/withdraw", self.withdraw),
@@ -71,31 +77,75 @@ class SubmitterPages:
         return self._form(language, fields=_FRESH, error=None, status=200)
 
     async def submit(self, request: web.Request) -> web.Response:
-        """Take a submission in and show its receipt."""
+        """Take a submission in and show its receipt, or what would be sent."""
         language = _language(request)
         form = Form()
         try:
             _require_same_site(request)
-            circuit = _circuit(request)
             with _counted(request), self._reserve(request) as reservation:
                 await read_form(request, self.limits, reservation, form)
                 reservation.settle()
-                acknowledgement = await self.intake.submit(
-                    _read_upload(form, language),
-                    is_wanted=lambda: _is_connected(request),
-                    lane=(self.pages.place.name, circuit.number if circuit else 0),
-                )
+                outcome = await self.intake.submit(_read_upload(form, language), self._way(request))
         except RelayError as error:
             report(error)
             return self._form(language, fields=form.fields, error=error, status=error.http_status)
         finally:
             form.wipe()
+        return self._answer(outcome, language)
+
+    async def cover(self, request: web.Request) -> web.Response:
+        """Send what the cover page shows, show it again with other covers, or throw it away."""
+        language = _language(request)
+        form = Form()
+        try:
+            _require_same_site(request)
+            await self._read_small(request, form)
+            return self._answer(await self._choose(form.fields, self._way(request)), language)
+        except SubmissionRefused as error:
+            return self._form(language, fields=_FRESH, error=error, status=error.http_status)
+        except RelayError as error:  # the draft is still here
+            report(error)
+            return self.pages.render(
+                "held.html",
+                language=language,
+                error=error,
+                fields=[name for name in form.fields if name != "do"],
+                ticket=form.fields.get(_TICKET_FIELD, ""),
+                status=error.http_status,
+            )
+
+    async def _choose(
+        self, fields: Mapping[str, str], way: Way
+    ) -> Acknowledgement | NotSentYet | None:
+        ticket, wish, choice = fields.get(_TICKET_FIELD, ""), fields.get("do"), read_choice(fields)
+        if wish == "drop":
+            return await self.intake.throw_away(ticket)
+        if wish == "again":
+            return await self.intake.show(ticket, choice, way)
+        if "looked" in fields:
+            return await self.intake.send(ticket, choice, way)
+        shown = await self.intake.show(ticket, choice, way)
+        return replace(shown, problem=NotLookedAt()) if isinstance(shown, NotSentYet) else shown
+
+    def _answer(self, outcome: Acknowledgement | NotSentYet | None, language: str) -> web.Response:
+        if outcome is None:
+            return self.pages.render("thrown.html", language=language)
+        if isinstance(outcome, Acknowledgement):
+            return self.pages.render(
+                "sent.html",
+                language=language,
+                sent=outcome,
+                receipt=grouped(outcome.receipt),
+                removals=REMOVALS,
+            )
+        looked, problem = outcome.looked, outcome.problem
         return self.pages.render(
-            "sent.html",
+            "cover.html",
             language=language,
-            receipt=grouped(acknowledgement.receipt),
-            removed=acknowledgement.removed,
-            removals=REMOVALS,
+            shown=outcome,
+            counts=looked.report(outcome.choice),
+            is_hard=is_hard(looked.found),
+            status=problem.http_status if problem else 200,
         )
 
     async def ask_receipt(self, request: web.Request) -> web.Response:
@@ -138,14 +188,25 @@ class SubmitterPages:
 
     async def _read_receipt(self, request: web.Request) -> str:
         _require_same_site(request)
-        limits = replace(self.limits, names={RECEIPT_FIELD}, max_bytes=0)
         form = Form()
-        with _counted(request), self._reserve(request) as reservation:
-            await read_form(request, limits, reservation, form)
+        await self._read_small(request, form)
         try:
             return read_receipt(form.fields[RECEIPT_FIELD])
         except KeyError:
             raise ReceiptMistyped from None
+
+    async def _read_small(self, request: web.Request, form: Form) -> None:
+        """Read a form without a photo."""
+        limits = replace(self.limits, names={RECEIPT_FIELD}, max_bytes=0)
+        with _counted(request), self._reserve(request) as reservation:
+            await read_form(request, limits, reservation, form)
+
+    def _way(self, request: web.Request) -> Way:
+        circuit = _circuit(request)
+        return Way(
+            is_wanted=lambda: _is_connected(request),
+            lane=(self.pages.place.name, circuit.number if circuit else 0),
+        )
 
     def _reserve(self, request: web.Request) -> AbstractContextManager[Reservation]:
         """Reserve memory for what is sent; whoever loses it is cut, and her circuit struck."""
@@ -242,6 +303,7 @@ def _read_upload(form: Form, language: str) -> Upload:
         may_post=fields.get("may_post") == "yes",
         may_quote=fields.get("may_quote") == "yes",
         not_before=_read_day(fields.get("not_before", "")),
+        is_to_be_shown=fields.get("look") == "yes",
     )
 
 

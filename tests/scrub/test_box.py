@@ -75,7 +75,7 @@ async def test_a_thumbnail_is_small_and_nothing_else_comes_for_one(
         assert len(noise.jpeg) <= View.THUMBNAIL.max_bytes
         with pytest.raises(ScrubFailed):
             await scrubber.scrub(b"enlarge", order)
-        assert (await scrubber.scrub(b"shrink")).width_px == 240
+        assert (await scrubber.scrub(b"shrink", order)).width_px == 240
 
 
 async def test_a_child_has_one_descriptor_no_rights_a_world_of_its_own_and_limits(
