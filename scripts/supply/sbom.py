@@ -131,4 +131,7 @@ def _licence_of(name: str) -> License:
             if words == _MIT:
                 return factory.make_with_id("MIT", acknowledgement=declared)
             return factory.make_with_name(words, acknowledgement=declared)
+    words = about["License"] or ""
+    if words and len(words.splitlines()) == 1:
+        return factory.make_with_name(words, acknowledgement=declared)
     raise locks.Unlike(f"{name} {about['Version']} names no licence")

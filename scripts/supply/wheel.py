@@ -21,6 +21,7 @@ from pathlib import Path
 from flit_core.wheel import make_wheel_in
 
 import relay
+from scripts.supply import data
 
 # The first moment that a zip file can name. A later one would tell when somebody worked.
 _EPOCH = 315532800
@@ -51,15 +52,20 @@ def build(source: Path, folder: Path) -> Path:
 
 
 def list_source(root: Path) -> list[str]:
-    """Name what a wheel is built from: everything below relay/ that git does not ignore."""
+    """Name what a wheel is built from: all below relay/ that git does not ignore, and weights."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "relay"]
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
-    return sorted(name for name in set(listed.split("\0")) - {""} if (root / name).exists())
+    weights = {f"{data.WEIGHTS.folder}/{file.name}" for file in data.WEIGHTS.files}
+    return sorted(
+        name for name in set(listed.split("\0")) - {""} | weights if (root / name).exists()
+    )
 
 
 def check(root: Path) -> list[str]:
     """Build twice and compare, then look inside; nothing if all is well."""
     names = list_source(root)
+    if not all(file.is_in(root / data.WEIGHTS.folder) for file in data.WEIGHTS.files):
+        return [f"{data.WEIGHTS.folder} is not whole: scripts/weights"]
     with tempfile.TemporaryDirectory() as folder:
         built = [
             _build_elsewhere(root, names, Path(folder) / place, umask, environment)
