@@ -11,11 +11,17 @@ import zxingcpp
 from PIL import Image
 
 from relay.scrub import weights
+from relay.scrub.canonical import Size
 from relay.scrub.faces import Edges
 from relay.scrub.nets import CenterFace, Floats, Net, Rgb, YuNet, suppress
 
 _MOST_SHARED = 0.4  # boxes that share more of what they cover together are one face
 _WARM_PX = (96, 64)
+_Format = zxingcpp.BarcodeFormat
+# Upright or inverted; then those on tickets, cards, parcels and goods, dark on light. Data Matrix
+# would take longer than all of these together.
+_SQUARE_CODES = zxingcpp.BarcodeFormats([_Format.QRCode, _Format.MicroQRCode, _Format.RMQRCode])
+_OTHER_CODES = zxingcpp.BarcodeFormats([_Format.Aztec, _Format.PDF417, _Format.AllLinear])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +34,7 @@ class Look:
     quarters: int = 0
 
 
-# Source: decision 0011.
+# Source: decision 0011. What takes most memory comes first; the rest then fits into it.
 LOOKS = (
     Look(net="centerface", long_px=960, least_score=0.3),
     Look(net="yunet", long_px=1600, least_score=0.5),
@@ -63,41 +69,53 @@ class Looks:
 
     def find_faces(self, picture: Image.Image, looks: tuple[Look, ...] = LOOKS) -> list[Edges]:
         """Return boxes around the faces in `picture` (RGB), the surest first."""
-        seen = {}
-        for look in reversed(looks):
-            size = _fit(picture.size, look.long_px)
-            seen[look.net, size, look.quarters] = look  # a small picture needs no second size
-        boxes = np.concatenate(
-            [self._take(picture, size, look) for (_, size, _), look in seen.items()]
-        )
-        return [tuple(box[:4]) for box in suppress(boxes, _MOST_SHARED).tolist()]
+        wanted: dict[tuple[str, Size, int], Look] = {}
+        for look in looks:  # a small picture is looked at once, not in two sizes that are the same
+            wanted.setdefault((look.net, _fit(picture.size, look.long_px), look.quarters), look)
+        shrunk = {size: _shrink(picture, size) for _, size, _ in wanted}
+        boxes = [self._take(shrunk[size], look) for (_, size, _), look in wanted.items()]
+        whole = [
+            np.hstack((one[:, :4] * _scales(picture.size, size), one[:, 4:]))
+            for one, (_, size, _) in zip(boxes, wanted, strict=True)
+        ]
+        kept = suppress(np.concatenate(whole), _MOST_SHARED)
+        return [(left, top, right, bottom) for left, top, right, bottom, _ in kept.tolist()]
 
-    def _take(self, picture: Image.Image, size: tuple[int, int], look: Look) -> Floats:
-        """Return what one look finds, in px of the whole picture and upright."""
-        shrunk = picture
-        if size != picture.size:
-            shrunk = picture.resize(size, Image.Resampling.BILINEAR)
-        rgb: Rgb = np.rot90(np.asarray(shrunk), look.quarters)
-        boxes = suppress(self._nets[look.net].look(rgb, look.least_score), _MOST_SHARED)
-        boxes[:, :4] = _turn_back(boxes[:, :4], look.quarters, size)
-        boxes[:, :4] *= np.tile(np.divide(picture.size, size), 2)
+    def _take(self, rgb: Rgb, look: Look) -> Floats:
+        """Return what one look finds, upright."""
+        found = self._nets[look.net].look(np.rot90(rgb, look.quarters), look.least_score)
+        boxes = suppress(found, _MOST_SHARED)
+        boxes[:, :4] = _turn_back(boxes[:, :4], look.quarters, rgb.shape[1], rgb.shape[0])
         return boxes
 
     @staticmethod
     def find_codes(picture: Image.Image) -> list[Edges]:
         """Return boxes around the QR and bar codes in `picture`."""
-        codes = zxingcpp.read_barcodes(np.asarray(picture.convert("L")))
+        grey = np.asarray(picture.convert("L"))
+        codes = [
+            *zxingcpp.read_barcodes(grey, _SQUARE_CODES),
+            *zxingcpp.read_barcodes(grey, _OTHER_CODES, try_invert=False),
+        ]
         return [_edges(code.position) for code in codes]
 
 
-def _fit(size: tuple[int, int], long_px: int) -> tuple[int, int]:
+def _shrink(picture: Image.Image, size: Size) -> Rgb:
+    if size == picture.size:
+        return np.asarray(picture)
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+
+
+def _scales(size: Size, looked_at: Size) -> Floats:
+    return np.tile(np.divide(size, looked_at, dtype=np.float32), 2)
+
+
+def _fit(size: Size, long_px: int) -> Size:
     scale = min(1, long_px / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _turn_back(edges: Floats, quarters: int, size: tuple[int, int]) -> Floats:
-    """Return edges in the picture of `size`, of which a copy turned by np.rot90 was looked at."""
-    width, height = size
+def _turn_back(edges: Floats, quarters: int, width: int, height: int) -> Floats:
+    """Return edges in a picture of which a copy turned by np.rot90 was looked at."""
     left, top, right, bottom = edges.T
     turned = (
         (left, top, right, bottom),

@@ -3,6 +3,7 @@
 Boxes are float arrays (n, 5): left, top, right, bottom in px, and how sure the network is, 0 to 1.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,7 +17,8 @@ Floats = NDArray[np.float32]
 Rgb = NDArray[np.uint8]
 
 _STRIDE_PX = 32  # the deepest layer of both: sides are filled up with black to a multiple of it
-_SILENT = 4
+_SILENT = 4  # of the levels of its log: fatal errors only
+_AS_ASKED = 1
 _MOST_BOXES = 4000  # of one look: a crowd has hundreds, noise made to keep us busy has more
 _MOST_GROWTH = 8.0  # of a logarithm of a size; more would overflow
 
@@ -103,14 +105,25 @@ def _area(boxes: Floats) -> Floats:
 
 
 def _start(model: bytes) -> Any:
+    _share_memory()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = (
-        1  # no pool: a child has no threads
-    )
-    options.enable_cpu_mem_arena = False  # it grows by doubling; glibc keeps memory as well
-    options.enable_mem_pattern = False  # made for one size of picture
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # a child has no threads
+    options.enable_mem_pattern = False  # made for pictures of one size
     options.log_severity_level = _SILENT  # the box may not write to standard error
+    options.add_session_config_entry("session.use_env_allocators", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@functools.cache
+def _share_memory() -> None:
+    """Let both networks take memory from one place, no more than they ask for.
+
+    Source: OrtArenaCfg. As it comes, each has a place of its own that grows by doubling.
+    """
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": _AS_ASKED})
+    onnxruntime.create_and_register_allocator(memory, settings)
 
 
 def _run(session: Any, which: weights.Weights, planes: Floats) -> Sequence[Floats]:

@@ -1,4 +1,4 @@
-"""Faces and codes are found, upright and turned, each time the same, behind the walls of the box."""
+"""Faces and codes are found, upright and turned, the same each time, behind the box's walls."""
 
 import shutil
 import subprocess
