@@ -4,12 +4,11 @@ A net, not a guarantee. docs/decisions/0011-face-detector.md says how it is knot
 misses. Importing this loads no decoder and no network; `Detector.load` does.
 """
 
-import enum
-import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from relay.scrub.found import Found, Kind, clipped
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,24 +17,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 Edges = tuple[float, float, float, float]  # left, top, right, bottom in px
-
-
-class Kind(enum.Enum):
-    """What was found."""
-
-    FACE = "face"
-    CODE = "code"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A box around something, in px of the picture, inside of it and never empty."""
-
-    kind: Kind
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 class Detector:
@@ -66,12 +47,5 @@ class Detector:
         """Return what is in `picture` (RGB), the largest first; the same for the same pixels."""
         boxes = [(Kind.FACE, edges) for edges in self._looks.find_faces(picture)]
         boxes += [(Kind.CODE, edges) for edges in self._looks.find_codes(picture)]
-        clipped = (_clip(kind, edges, picture.size) for kind, edges in boxes)
-        found = [one for one in clipped if one.width > 0 and one.height > 0]
-        return sorted(found, key=lambda one: -one.width * one.height)
-
-
-def _clip(kind: Kind, edges: Edges, size: tuple[int, int]) -> Found:
-    left, top = (max(0, math.floor(edge)) for edge in edges[:2])
-    right, bottom = (min(side, math.ceil(edge)) for edge, side in zip(edges[2:], size, strict=True))
-    return Found(kind=kind, x=left, y=top, width=right - left, height=bottom - top)
+        found = [Found(kind=kind, box=clipped(*edges, picture.size)) for kind, edges in boxes]
+        return sorted(found, key=lambda one: -one.box.width * one.box.height)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from relay.errors import ConfigInvalid, WeightsAmiss
 from relay.scrub import nets, supervisor, weights
-from relay.scrub.faces import WEIGHTS, Detector, Found, Kind
+from relay.scrub.faces import WEIGHTS, Detector
+from relay.scrub.found import Box, Kind
 from tests import photos
 
 ASTRONAUT = Path(__file__).with_name("astronaut.png")
@@ -42,13 +43,13 @@ def turned(picture: Image.Image, degrees: int) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def share(found: Found, mask: Image.Image) -> float:
+def share(found: Box, mask: Image.Image) -> float:
     """Which part of the white in `mask` a box holds."""
     box = (found.x, found.y, found.x + found.width, found.y + found.height)
     return float(np.asarray(mask.crop(box)).sum() / np.asarray(mask).sum())
 
 
-def holds(found: Found, point: tuple[int, int]) -> bool:
+def holds(found: Box, point: tuple[int, int]) -> bool:
     across, down = point[0] - found.x, point[1] - found.y
     return 0 < across < found.width and 0 < down < found.height
 
@@ -74,8 +75,8 @@ def test_one_face_is_found_whichever_way_up(
     mask.paste(255, FACE)
     (found,) = detector.find(turned(astronaut, degrees))
     assert found.kind is Kind.FACE
-    assert share(found, turned(mask, degrees)) > 0.9
-    assert max(found.width, found.height) < 150
+    assert share(found.box, turned(mask, degrees)) > 0.9
+    assert max(found.box.width, found.box.height) < 150
 
 
 @pytest.mark.parametrize("side", [(1600, 1200), (1200, 1600), (320, 320), (1600, 720)])
@@ -88,7 +89,7 @@ def test_a_face_is_found_in_every_size(
     face = [round(edge * scale) for edge in FACE]
     mask = Image.new("L", side)
     mask.paste(255, (face[0], face[1], face[2], face[3]))
-    assert max(share(found, mask) for found in detector.find(picture)) > 0.9
+    assert max(share(found.box, mask) for found in detector.find(picture)) > 0.9
 
 
 def test_small_faces_among_many_are_found(detector: Detector, astronaut: Image.Image) -> None:
@@ -100,8 +101,8 @@ def test_small_faces_among_many_are_found(detector: Detector, astronaut: Image.I
     found = detector.find(picture)
     for x, y in places:
         eyes = x + 28, y + 32
-        assert any(holds(one, eyes) for one in found), (x, y)
-    assert all(20 < one.width < 60 for one in found)
+        assert any(holds(one.box, eyes) for one in found), (x, y)
+    assert all(20 < one.box.width < 60 for one in found)
 
 
 def test_nothing_is_found_where_nothing_is(detector: Detector) -> None:
@@ -117,11 +118,11 @@ def test_a_code_is_found_and_the_largest_comes_first(
     square = Image.fromarray(np.asarray(code.to_image(scale=4))).convert("RGB").resize((160, 160))
     picture.paste(square, (900, 600))
     picture.paste(astronaut.resize((256, 256)), (0, 0))
-    face, qr = sorted(detector.find(picture), key=lambda one: one.x)
+    face, qr = sorted(detector.find(picture), key=lambda one: one.box.x)
     assert (face.kind, qr.kind) == (Kind.FACE, Kind.CODE)
-    assert 895 < qr.x < 930
-    assert 595 < qr.y < 630
-    assert qr.width > 100
+    assert 895 < qr.box.x < 930
+    assert 595 < qr.box.y < 630
+    assert qr.box.width > 100
     assert detector.find(picture) == [qr, face]
 
 
