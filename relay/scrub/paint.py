@@ -18,27 +18,30 @@ _RIM_PX = 2
 
 def warm_up() -> None:
     """Load the digits: the box can open no file later."""
-    over(Image.new("RGB", (64, 64)), [Mark(box=Box(0, 0, 64, 64), number=12)], before=(64, 64))
+    number(Image.new("RGB", (64, 64)), [Mark(box=Box(0, 0, 64, 64), number=12)], before=(64, 64))
 
 
-def over(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> Image.Image:
-    """Return `picture` with `marks` over it; they are in px of the size that it had before.
+def cover(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> None:
+    """Draw the solid ones of `marks`, which are in px of the size `before` that `picture` had.
 
-    A cover is black, grows outward to whole blocks, and nothing of what lies under it is left:
-    the picture is drawn over where it is. Numbers come last, so that none is covered.
+    They are black and grow outward to whole blocks. What lay under them is drawn over where it is.
     """
-    draw = ImageDraw.Draw(picture)
     for mark in marks:
         if mark.is_solid:
             _fill(picture, _cover(mark.box.scaled(before, picture.size), picture.size), _BLACK)
-    for mark in marks:
-        box = mark.box.scaled(before, picture.size)
+
+
+def number(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> None:
+    """Draw frames around those of `marks` that are not solid, then the numbers of all."""
+    draw = ImageDraw.Draw(picture)
+    boxes = [mark.box.scaled(before, picture.size) for mark in marks]
+    for mark, box in zip(marks, boxes, strict=True):
         if not mark.is_solid:
             corners = (box.x, box.y, box.right - 1, box.bottom - 1)
             draw.rectangle(corners, outline=_FRAME, width=_FRAME_PX)
+    for mark, box in zip(marks, boxes, strict=True):
         if mark.number:
             _write(picture, draw, str(mark.number), box)
-    return picture
 
 
 def _cover(box: Box, size: Size) -> Box:

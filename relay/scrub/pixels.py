@@ -324,14 +324,19 @@ def _draw(visible: Image.Image, plan: Plan, space: colour.Space | None) -> Image
 def _encode_to_fit(canvas: Image.Image, wish: Wish) -> tuple[bytes, Size, int]:
     """Lower the quality, then the size, until it fits. Returns JPEG, size, quality.
 
-    Whatever is drawn over it is drawn at each size anew: covers keep to its blocks.
+    The covers of a photo are drawn at each size anew, since they keep to its blocks; those of a
+    view before it is made smaller, so that it shows neither more nor less than the photo will.
     """
     quality = min(wish.quality, wish.view.quality)
     most_bytes = min(wish.max_bytes, wish.view.max_bytes)
-    smaller = canonical.smaller(canvas.size) if wish.view is View.PHOTO else []
+    is_photo = wish.view is View.PHOTO
+    smaller = canonical.smaller(canvas.size) if is_photo else []
+    if not is_photo:
+        paint.cover(canvas, wish.marks, before=canvas.size)
     for size in (canonical.view_size(canvas.size, wish.view), *smaller):
         fresh = canvas if size == canvas.size else canvas.resize(size, Image.Resampling.HAMMING)
-        fresh = paint.over(fresh, wish.marks, before=canvas.size)
+        draw = paint.cover if is_photo else paint.number
+        draw(fresh, wish.marks, before=canvas.size)
         for lower in range(quality, min(quality, _LOWEST_QUALITY) - 1, -_QUALITY_STEP):
             encoded = _encode(fresh, lower)
             if len(encoded) <= most_bytes:
