@@ -17,11 +17,6 @@ from relay.scrub.nets import CenterFace, Floats, Net, Rgb, YuNet, suppress
 
 _MOST_SHARED = 0.4  # boxes that share more of what they cover together are one face
 _WARM_PX = (96, 64)
-_Format = zxingcpp.BarcodeFormat
-# Upright or inverted; then those on tickets, cards, parcels and goods, dark on light. Data Matrix
-# would take longer than all of these together.
-_SQUARE_CODES = zxingcpp.BarcodeFormats([_Format.QRCode, _Format.MicroQRCode, _Format.RMQRCode])
-_OTHER_CODES = zxingcpp.BarcodeFormats([_Format.Aztec, _Format.PDF417, _Format.AllLinear])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +31,11 @@ class Look:
 
 # Source: decision 0011. What takes most memory comes first; the rest then fits into it.
 LOOKS = (
-    Look(net="centerface", long_px=960, least_score=0.3),
-    Look(net="yunet", long_px=1600, least_score=0.5),
-    Look(net="yunet", long_px=640, least_score=0.6),
-    Look(net="yunet", long_px=640, least_score=0.7, quarters=1),
-    Look(net="yunet", long_px=640, least_score=0.7, quarters=2),
-    Look(net="yunet", long_px=640, least_score=0.7, quarters=3),
+    Look(net="centerface", long_px=960, least_score=0.2),
+    Look(net="yunet", long_px=1600, least_score=0.45),
+    Look(net="yunet", long_px=640, least_score=0.65, quarters=1),
+    Look(net="yunet", long_px=640, least_score=0.65, quarters=2),
+    Look(net="yunet", long_px=640, least_score=0.65, quarters=3),
 )
 
 
@@ -92,9 +86,14 @@ class Looks:
     def find_codes(picture: Image.Image) -> list[Edges]:
         """Return boxes around the QR and bar codes in `picture`."""
         grey = np.asarray(picture.convert("L"))
+        kind = zxingcpp.BarcodeFormat
+        square = zxingcpp.BarcodeFormats([kind.QRCode, kind.MicroQRCode, kind.RMQRCode])
+        # On tickets, cards, parcels and goods, dark on light. Data Matrix would take longer than
+        # all of these together.
+        others = zxingcpp.BarcodeFormats([kind.Aztec, kind.PDF417, kind.AllLinear])
         codes = [
-            *zxingcpp.read_barcodes(grey, _SQUARE_CODES),
-            *zxingcpp.read_barcodes(grey, _OTHER_CODES, try_invert=False),
+            *zxingcpp.read_barcodes(grey, square),
+            *zxingcpp.read_barcodes(grey, others, try_invert=False),
         ]
         return [_edges(code.position) for code in codes]
 
