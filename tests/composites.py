@@ -72,13 +72,14 @@ PEOPLE = (
     Person(picture="qt-logo.jpg", face=0, eyes=0.38),
     Person(picture="qt-logo.jpg", face=2, eyes=0.37, reach=0.9),
 )
-# Where somebody could stand, or a wall. The detector sees faces in a spoon and in fruit: how often it
-# does in pictures without people is counted on the labelled ones.
+# Where somebody could stand, or a wall. The detector sees faces in a spoon and in fruit: how often
+# it does in pictures without people is counted on the labelled ones.
 SCENES = (
     *("brick.png", "castle-maintenon.jpg", "cincinnati-bridge.jpg", "grass.png", "gravel.png"),
     *("rocket.jpg", "skagen.jpg", "skagen_2.jpg", "snow.jpg", "sunset.jpg"),
 )
-_LONG_SIDES_PX = (640, 640, 640, 640, 960, 960, 1280, 1600)  # the detector's time grows with them
+# The time of the detector grows with them.
+_LONG_SIDES_PX = (640, 640, 640, 640, 960, 960, 1280, 1600)
 _PAPERS = ("#ffffff", "#fdfbf0", "#fff3a0", "#d8f0d0", "#f6c8c8", "#cfe4fa", "#e03030", "#207040")
 _INKS = ("#101010", "#102060", "#901010", "#ffffff")
 _SKINS = ("#f0c8a8", "#d8a078", "#a87048", "#704828", "#482c1c")
