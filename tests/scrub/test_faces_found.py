@@ -43,7 +43,7 @@ def published() -> dict[str, Image.Image]:
     made = {}
     for one in labelled():
         content = (CACHE / one.name).read_bytes()
-        redrawn = pixels.redraw(content, max_bytes=2 << 20, quality=85)
+        redrawn = pixels.redraw(content, pixels.Wish(max_bytes=2 << 20, quality=85))
         made[one.name] = Image.open(io.BytesIO(redrawn.jpeg)).convert("RGB")
     return made
 

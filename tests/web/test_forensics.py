@@ -183,20 +183,31 @@ class Sender:
         for receipt in re.findall(r'<output id="receipt">([\d ]+)</output>', answer.text):
             digits = receipt.replace(" ", "")
             self.hers["receipt"] = forms(receipt, digits, digits[:12], receipt.replace(" ", "+"))
+        for preview in re.findall(r'"data:image/jpeg;base64,([^"]+)"', answer.text):
+            shown = self.hers.setdefault("preview", [])
+            shown += pieces(preview.encode()) + pieces(base64.b64decode(preview))
+        for ticket in re.findall(r'name="ticket" value="([^"]+)"', answer.text):
+            self.hers["ticket"] = [*forms(ticket), base64.urlsafe_b64decode(ticket)[16:]]
+            self.last_ticket = ticket
         return answer
 
-    def form(self) -> tuple[bytes, str]:
+    def form(self, **fields: str) -> tuple[bytes, str]:
         self.request("GET", "/en/")
         return multipart(
             [
                 ("token", self.last_token.encode(), None),
                 ("message", self.message.encode(), None),
+                *((name, value.encode(), None) for name, value in fields.items()),
                 ("photo", self.photo, self.file_name),
             ]
         )
 
-    def send(self) -> Answer:
-        return self.request("POST", "/en/", *self.form())
+    def send(self, **fields: str) -> Answer:
+        return self.request("POST", "/en/", *self.form(**fields))
+
+    def press(self, do: str) -> Answer:
+        body = f"ticket={self.last_ticket}&c0=on&looked=on&do={do}".encode()
+        return self.request("POST", "/en/cover", body, "application/x-www-form-urlencoded")
 
     def post_receipt(self, page: str, receipt: str) -> Answer:
         body = f"receipt={receipt.replace(' ', '+')}".encode()
@@ -310,6 +321,24 @@ def test_an_accepted_photo_is_forgotten(  # noqa: PLR0913 - two choices
         sender.connection.close()
     sender.assert_forgotten()
     assert sealed(service, tmp_path) == [clean], "what was looked for is what was sealed"
+
+
+def test_what_waits_to_be_sent_can_not_be_read(
+    service: Service, new_sender: NewSender, clean: bytes
+) -> None:
+    """Whoever copies our memory while she looks at the picture has a ciphertext and half a key."""
+    sender = new_sender(service)
+    sender.hers["clean photo"] = pieces(clean)
+    assert sender.send(look="yes").status == 200
+    assert {"ticket", "preview"} <= set(sender.hers)
+    sender.assert_forgotten()
+    assert sender.press("again").status == 200
+    sender.assert_forgotten()
+    assert sender.press("send").status == 200
+    assert "receipt" in sender.hers
+    sender.assert_forgotten()
+    assert sender.press("send").status == 200, "and what is left of it is not to be read either"
+    sender.assert_forgotten()
 
 
 @pytest.mark.parametrize("is_kept_alive", [True, False])
