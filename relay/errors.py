@@ -254,6 +254,12 @@ class UnsafePlace(RelayError):
     exit_code = 14
 
 
+class StillVisible(RelayError):
+    """Not released: a face or a code can be seen that nobody marked as printed on the poster."""
+
+    message = "Something can be seen that was not marked as printed on the poster."
+
+
 class DeskRefused(RelayError):
     """Unknown key, bad signature, spent nonce, unknown id: one answer for all of them."""
 

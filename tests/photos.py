@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import piexif
+import zxingcpp
 from PIL import Image, ImageCms, PngImagePlugin
 
 from relay.scrub.wire import Removed
@@ -47,6 +48,16 @@ def noise(width: int, height: int, *, seed: int = 1) -> Image.Image:
     """The picture that compresses worst."""
     rng = random.Random(seed)
     return Image.frombytes("RGB", (width, height), rng.randbytes(width * height * 3))
+
+
+def with_code(
+    size: tuple[int, int] = (1600, 1200), at: tuple[int, int] = (1200, 900), *, scale: int = 10
+) -> Image.Image:
+    """A grey wall with a QR code on it, 29 times `scale` px large."""
+    wall = Image.new("RGB", size, (150, 150, 140))
+    code = zxingcpp.create_barcode("her address", zxingcpp.BarcodeFormat.QRCode)
+    wall.paste(Image.fromarray(code.to_image(scale=scale)).convert("RGB"), at)
+    return wall
 
 
 def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:

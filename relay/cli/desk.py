@@ -29,6 +29,7 @@ from relay.desk.opening import Opened, open_all, prepare_folder
 from relay.desk.places import check_place
 from relay.desk.pull import Pulled, foresee, pull
 from relay.desk.stock import Amiss, Fault, take_stock
+from relay.desk.visible import count_of, words_for
 from relay.errors import NothingThere
 from relay.queue.chain import LogEntry
 from relay.seal.signing import SigningIdentity
@@ -180,7 +181,14 @@ def _print_opened(outcome: Opened) -> None:
         found = ", ".join(outcome.found)
         alarm = f"the relay had not cleaned this photo ({found}). It is clean now."
         say(f"{outcome.id}: ALARM: {alarm}")
-    if not outcome.is_new:
+    if outcome.visible:
+        say(f"{outcome.id}: ALARM: {words_for(outcome.visible)}")
+        say(f"    Cover it: relay desk cover {outcome.id}")
+    if outcome.covers:
+        say(f"{outcome.id}: covered here: {count_of(outcome.covers, 'place')}.")
+    if outcome.is_mended:
+        say(f"{outcome.id}: was open already; it is covered there now, too.")
+    elif not outcome.is_new:
         say(f"{outcome.id}: was open already, left as it is.")
 
 
@@ -194,6 +202,7 @@ def _opened_json(outcome: Opened, fault: Fault | None) -> dict[str, Any]:
         "is_new": outcome.is_new,
         "found": outcome.found,
         "choices": outcome.choices,
+        "visible_unmarked": len(outcome.visible),
         "was_pulled_here": outcome.was_pulled_here,
     }
 

@@ -86,4 +86,5 @@ def _json(outcome: Reviewed) -> dict[str, Any]:
         "error": type(outcome.error).__name__ if outcome.error else None,
         "found": outcome.found,
         "alarms": outcome.alarms,
+        "visible_unmarked": outcome.visible,
     }

@@ -48,6 +48,18 @@ def destroy_opened(folder: Path) -> Destruction:
     return Destruction(destroyed=[folder.name] if is_destroyed else [], failed=failed)
 
 
+def destroy_sheets(submission_id: str, journal: Journal) -> Destruction:
+    """Destroy every contact sheet that shows it, finished or not, with what it shows of others."""
+    done = Destruction()
+    for place in list(journal.shown.get(submission_id, [])):
+        is_destroyed, failed = _single(Path(place)).destroy()
+        done.destroyed += [place] if is_destroyed else []
+        done.failed |= failed
+        if not failed and Path(place).parent.is_dir():
+            journal.forget(submission_id, place)
+    return done
+
+
 def has_copies(submission_id: str, journal: Journal) -> bool:
     """Whether there is a copy that `destroy_copies` would destroy."""
     files = [file for copy in _copies(submission_id, journal) for file in copy.files]
@@ -79,16 +91,21 @@ class _Copy:
 
 def _copies(submission_id: str, journal: Journal) -> list[_Copy]:
     sealed, shown = (memory.get(submission_id, []) for memory in (journal.sealed, journal.shown))
-    paths = map(Path, (*sealed, *shown))
-    copies = [_Copy(place=path, files=[path, unfinished(path)]) for path in paths]
+    copies = [_single(Path(place)) for place in (*sealed, *shown)]
     opened = map(_opened, map(Path, journal.opened.get(submission_id, {})))
     return [*copies, *opened]
+
+
+def _single(path: Path) -> _Copy:
+    """An envelope or a contact sheet."""
+    return _Copy(place=path, files=[path, unfinished(path)])
 
 
 def _opened(folder: Path) -> _Copy:
     ours = [folder, part_of(folder)]
     files = [one / name for one in ours for name in (PHOTO_NAME, SUBMISSION_NAME)]
-    return _Copy(place=folder, files=[*files, *map(unfinished, files)], folders=ours)
+    every = [*files, *map(unfinished, files), *map(before, files)]
+    return _Copy(place=folder, files=every, folders=ours)
 
 
 def _is_link(file: Path) -> bool:
@@ -120,6 +137,11 @@ def sweep_parts(folder: Path) -> None:
 def part_of(path: Path) -> Path:
     """Return where a folder or file is prepared."""
     return path.with_name(f".{path.name}{_PART}")
+
+
+def before(path: Path) -> Path:
+    """Return the second name of what lay at `path`, until it is overwritten."""
+    return path.with_name(f".{path.name}.old")
 
 
 def destroy_file(path: Path) -> bool:

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from relay.errors import Corrupt, RelayError
 from relay.queue.chain import Head
 from relay.queue.states import Verdict
 from relay.queue.verdicts import Decision
+from relay.scrub.found import Box
+from relay.scrub.wire import LONG_SIDE_PX
 from relay.seal.files import sync_folder
 from relay.seal.signing import Signer
 
@@ -26,6 +28,8 @@ FILE_NAME = "desk-journal.json"
 _LOCK_NAME = ".desk-journal.lock"
 ID = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
+MOST_REASON_CHARACTERS = 200
+_LARGEST = (LONG_SIDE_PX, LONG_SIDE_PX)
 _DAMAGED = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 _LOST = (
     "Put a copy of it back, if you have one. Without it this desk no longer knows where copies of "
@@ -60,6 +64,12 @@ class Journal:
     take_down: ids of this desk's posts that their senders want deleted. gone: ids taken back or
     expired, never to be opened again. pulls: how often this desk has pulled. manifests: signer to
     the highest number of a manifest of hers.
+
+    Boxes are [x, y, width, height] in px of the photo. looked: id to the places where something is
+    visible that was not marked as printed; an empty list: looked, and nothing there. covered: id to
+    what this desk has covered. covering: those of which a cover has begun and not ended, and how
+    many covers their submission.json will tell. reasons: id to why it was released although
+    something is visible.
     """
 
     campaign: str = ""
@@ -75,6 +85,10 @@ class Journal:
     gone: list[str] = field(default_factory=list)
     pulls: int = 0
     manifests: dict[str, int] = field(default_factory=dict)
+    looked: dict[str, list[list[int]]] = field(default_factory=dict)
+    covered: dict[str, list[list[int]]] = field(default_factory=dict)
+    covering: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     @property
     def head(self) -> Head:
@@ -130,6 +144,25 @@ class Journal:
     def lose(self, ids: Iterable[str]) -> None:
         """Remember for good that these were taken back or have expired."""
         self.gone = sorted({*self.gone, *ids})
+        for submission_id in self.gone:
+            for memory in (self.looked, self.covered, self.covering):
+                memory.pop(submission_id, None)
+
+    def covers_of(self, submission_id: str) -> tuple[Box, ...]:
+        """Return what this desk has covered of it, or is about to."""
+        return tuple(Box(*sides) for sides in self.covered.get(submission_id, []))
+
+    def seen_in(self, submission_id: str) -> tuple[Box, ...]:
+        """Return where something was visible that was not marked as printed."""
+        return tuple(Box(*sides) for sides in self.looked.get(submission_id, []))
+
+    def remember_look(self, submission_id: str, visible: Iterable[Box]) -> None:
+        """Remember where something is visible that was not marked as printed."""
+        self.looked[submission_id] = [list(astuple(box)) for box in visible]
+
+    def remember_covers(self, submission_id: str, boxes: Iterable[Box]) -> None:
+        """Remember all that is to be covered of it."""
+        self.covered[submission_id] = [list(astuple(box)) for box in boxes]
 
     def forget(self, submission_id: str, place: str) -> None:
         """Remember one copy less. The digest stays: it can't come again as another."""
@@ -208,6 +241,7 @@ def _parse(fields: dict[str, Any]) -> Journal:
     fields["campaign"].encode()
     journal = Journal(**fields | {"verdicts": verdicts, "log_seq": int(fields["log_seq"])})
     _check_offline(journal)
+    _check_looks(journal)
     return journal
 
 
@@ -225,6 +259,26 @@ def _check_offline(journal: Journal) -> None:
     for submission_id, statement in journal.verdicts.signed.items():
         if Decision.parse(statement).id.hex() != submission_id:
             raise ValueError("not its verdict")
+
+
+def _check_looks(journal: Journal) -> None:
+    """Check what was seen and covered; a ValueError or TypeError as above."""
+    for by_id in (journal.looked, journal.covered, journal.covering, journal.reasons):
+        if not all(map(ID.fullmatch, by_id)):
+            raise ValueError("not an id")
+    seen = [*journal.looked.values(), *journal.covered.values()]
+    for sides in (sides for boxes in seen for sides in boxes):
+        if not all(type(side) is int for side in sides) or not Box(*sides).lies_in(_LARGEST):
+            raise ValueError("not a box in a photo")
+    if not all(type(count) is int and count >= 0 for count in journal.covering.values()):
+        raise ValueError("not a number")
+    if not all(map(is_reason, journal.reasons.values())):
+        raise ValueError("not a reason")
+
+
+def is_reason(text: str) -> bool:
+    """Whether it can stand as the reason of a release: 1 to 200 characters that can be seen."""
+    return text.isprintable() and 0 < len(text.strip()) <= len(text) <= MOST_REASON_CHARACTERS
 
 
 def read_file(path: Path, *, max_bytes: int) -> bytes:

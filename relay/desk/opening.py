@@ -1,9 +1,9 @@
-"""Open envelopes: decrypt, check, scrub again in the box, write whole or not at all."""
+"""Open envelopes: decrypt, check, scrub and look again in the box, write whole or not at all."""
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.desk.copies import part_of, sweep_parts
@@ -17,6 +17,8 @@ from relay.desk.journal import (
     replace_file,
 )
 from relay.desk.places import check_place
+from relay.desk.rewrite import rewrite_opened
+from relay.desk.visible import marked_in, merged
 from relay.errors import (
     BoxBroken,
     Corrupt,
@@ -28,6 +30,7 @@ from relay.errors import (
 )
 from relay.scrub import jpeg
 from relay.scrub.canonical import SIZES
+from relay.scrub.found import Box, Found, Mark, unmarked
 from relay.scrub.supervisor import Order, ScrubbedPhoto, Scrubber, accept
 from relay.scrub.wire import QUALITY
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, Submission, open_envelope
@@ -39,14 +42,21 @@ _MAX_JPEG_BYTES = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """One envelope, opened in memory: its photo is the one that was scrubbed again here."""
+    """One envelope, opened in memory: its photo is the one that was scrubbed again here.
+
+    found: what the relay should have cleaned away, in words: an alarm. was_announced: else nothing
+    shows where it comes from. covers: what this desk has covered of it. visible: what can be seen
+    all the same and was not marked as printed on the poster.
+    """
 
     id: str
     digest: str
     submission: Submission
     photo: ScrubbedPhoto
-    found: tuple[str, ...]  # what the relay should have cleaned away, in words: an alarm
-    was_announced: bool  # else nothing shows where it comes from
+    found: tuple[str, ...]
+    was_announced: bool
+    covers: tuple[Box, ...] = ()
+    visible: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,9 @@ class Opened:
     found: tuple[str, ...] = ()  # what the relay should have cleaned away, in words: an alarm
     was_pulled_here: bool = True  # else nothing shows that the relay ever announced it
     choices: tuple[str, ...] = ()  # of its sender, in words: what restricts a post
+    visible: tuple[Found, ...] = ()  # and not marked as printed on the poster
+    covers: int = 0  # of this desk's own
+    is_mended: bool = False  # it was open already, and a cover was missing there
 
 
 def list_envelopes(source: Path) -> list[Path]:
@@ -114,8 +127,7 @@ async def open_all(
     async with make_scrubber(accept_missing) as scrubber:
         for source in envelopes:
             try:
-                announced = journal_file.read().envelopes
-                examined = await examine(source, identities, announced, scrubber)
+                examined = await examine(source, identities, journal_file.read(), scrubber)
                 yield _keep(source, examined, to, journal_file)
             except RelayError as error:
                 yield Opened(source=source, id=source.stem, error=error)
@@ -134,12 +146,12 @@ def make_scrubber(
 async def examine(
     source: Path,
     identities: Sequence[Identity],
-    announced: Mapping[str, str],
+    journal: Journal,
     scrubber: Scrubber,
 ) -> Examined:
-    """Open one envelope in memory and scrub its photo again; nothing is written.
+    """Open one envelope in memory, scrub its photo and look at it; nothing is written.
 
-    announced: id to SHA-256, as this desk was told.
+    journal: says the SHA-256 of what was announced, and what this desk has covered.
 
     Raises:
         WrongIdentity: sealed to others.
@@ -148,6 +160,7 @@ async def examine(
     """
     untrusted_file = read_envelope(source)
     digest = hashlib.sha256(untrusted_file).hexdigest()
+    announced = journal.envelopes
     known = {told: submission_id for submission_id, told in announced.items()}
     # The name of the file may come from anybody; the id is made here.
     name = source.stem if ID.fullmatch(source.stem) else digest[:32]
@@ -156,25 +169,31 @@ async def examine(
     if announced.get(name, digest) != digest:
         raise Corrupt("Not the envelope that the relay announced: exchanged or damaged.")
     submission, untrusted_photo = open_envelope(untrusted_file, identities)
-    photo, found = await _scrub_again(untrusted_photo, scrubber)
+    covers = journal.covers_of(name)
+    photo, found = await scrub_again(untrusted_photo, scrubber, covers)
     return Examined(
         id=name,
         digest=digest,
-        submission=submission,
+        submission=replace(submission, covers=submission.covers + len(covers)),
         photo=photo,
         found=found,
         was_announced=digest in known,
+        covers=covers,
+        visible=_visible(submission, photo),
     )
 
 
 async def examine_opened(folder: Path, journal: Journal, scrubber: Scrubber) -> Examined:
-    """Read what `open` wrote to `folder` and scrub its photo once more; nothing is written.
+    """Read what `open` wrote to `folder`, scrub its photo and look at it; nothing is written.
+
+    What this desk has covered is covered in what comes back, whatever lies there.
 
     Raises: as `examine`. Its digest is empty where this desk does not know what it opened there.
     """
     digest = journal.opened.get(folder.name, {}).get(place_of(folder), "")
     submission = Submission.decode(read_envelope(folder / SUBMISSION_NAME))
-    photo, found = await _scrub_again(read_envelope(folder / PHOTO_NAME), scrubber)
+    covers = journal.covers_of(folder.name)
+    photo, found = await scrub_again(read_envelope(folder / PHOTO_NAME), scrubber, covers)
     return Examined(
         id=folder.name,
         digest=digest,
@@ -182,7 +201,25 @@ async def examine_opened(folder: Path, journal: Journal, scrubber: Scrubber) -> 
         photo=photo,
         found=found,
         was_announced=journal.envelopes.get(folder.name) == digest,
+        covers=covers,
+        visible=_visible(submission, photo),
     )
+
+
+def _visible(submission: Submission, photo: ScrubbedPhoto) -> tuple[Found, ...]:
+    return tuple(unmarked(photo.found, marked_in(submission, photo.size)))
+
+
+def remember_look(journal: Journal, examined: Examined, *, is_sealed: bool) -> None:
+    """Remember what was seen in what this desk was told of.
+
+    is_sealed: it came out of the envelope. A copy that somebody may have changed clears nothing.
+    """
+    if not examined.was_announced:
+        return
+    seen = [one.box for one in examined.visible]
+    known = [] if is_sealed else journal.seen_in(examined.id)
+    journal.remember_look(examined.id, merged(known, seen))
 
 
 def refuse_gone(journal: Journal, submission_id: str) -> None:
@@ -197,16 +234,30 @@ def refuse_gone(journal: Journal, submission_id: str) -> None:
         raise NothingThere("You have returned it: not opened.")
 
 
-async def _scrub_again(
-    untrusted_photo: bytes, scrubber: Scrubber
+async def scrub_again(
+    untrusted_photo: bytes, scrubber: Scrubber, covers: Sequence[Box] = ()
 ) -> tuple[ScrubbedPhoto, tuple[str, ...]]:
-    """Return the photo, redrawn, and what no photo that a relay has cleaned still has, in words."""
+    """Return the photo, redrawn, and what no photo that a relay has cleaned still has, in words.
+
+    covers: in px of the photo, drawn over it before it is looked at.
+
+    Raises: as `examine`.
+    """
     try:
         quality, is_clean = jpeg.check(untrusted_photo)[2], True
     except ScrubFailed:
         quality, is_clean = QUALITY, False
     try:
-        photo = await scrubber.scrub(untrusted_photo, Order(quality=quality, is_ours=is_clean))
+        order = Order(
+            quality=quality,
+            is_ours=is_clean,
+            is_looked_at=not covers,
+            marks=[Mark(box=box) for box in covers],
+        )
+        photo = await scrubber.scrub(untrusted_photo, order)
+        if covers:  # marks come last in the box: what it finds lies under them
+            seen = await scrubber.scrub(photo.jpeg, Order(quality=photo.quality, is_ours=True))
+            photo = replace(photo, found=seen.found)
     except SubmissionRefused:
         raise Corrupt("What is inside is not a photo.") from None
     except BoxBroken:
@@ -224,17 +275,21 @@ def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile)
     """Write what was opened, once; remembered first, so that no copy is ever forgotten."""
     folder = to / examined.id
     with journal_file.update() as journal:
-        refuse_gone(journal, examined.id)
+        _refuse_now(journal, examined)
         folders = journal.opened.setdefault(examined.id, {})
         if os.path.lexists(folder) and folders.get(place_of(folder)) != examined.digest:
             raise RelayError(f"{folder} is in the way, with something else in it. Move it away.")
         folders[place_of(folder)] = examined.digest
+        remember_look(journal, examined, is_sealed=True)
     files = {PHOTO_NAME: examined.photo.jpeg, SUBMISSION_NAME: examined.submission.encode()}
     with journal_file.lock():
-        refuse_gone(journal_file.read(), examined.id)  # a pull may have come in between
-        is_new = not folder.exists()
+        _refuse_now(journal_file.read(), examined)  # something may have come in between
+        is_new, is_mended = not folder.exists(), False
         if is_new:
             _write_folder(folder, files)
+        elif examined.covers and _lacks_covers(folder, examined.submission):
+            is_mended = True
+            rewrite_opened(folder, files)
     return Opened(
         source=source,
         id=examined.id,
@@ -243,7 +298,25 @@ def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile)
         found=examined.found,
         was_pulled_here=examined.was_announced,
         choices=_restrictions(examined.submission),
+        visible=examined.visible,
+        covers=len(examined.covers),
+        is_mended=is_mended,
     )
+
+
+def _refuse_now(journal: Journal, examined: Examined) -> None:
+    refuse_gone(journal, examined.id)
+    if journal.covers_of(examined.id) != examined.covers:
+        raise RelayError("It was covered meanwhile. Open it again.")
+
+
+def _lacks_covers(folder: Path, submission: Submission) -> bool:
+    """Whether a cover did not reach what lies there: a drive was away, a command was killed."""
+    try:
+        there = Submission.decode(read_envelope(folder / SUBMISSION_NAME))
+    except (Corrupt, OSError):
+        return True
+    return there.covers < submission.covers
 
 
 def _restrictions(submission: Submission) -> tuple[str, ...]:

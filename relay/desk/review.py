@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,18 +11,28 @@ from typing import Self
 from relay.desk import sheet
 from relay.desk.copies import destroy_file, destroy_opened, part_of
 from relay.desk.journal import ID, Journal, JournalFile, place_of
-from relay.desk.opening import Examined, examine, examine_opened, refuse_gone
+from relay.desk.opening import (
+    Examined,
+    examine,
+    examine_opened,
+    make_scrubber,
+    refuse_gone,
+    remember_look,
+)
 from relay.desk.stock import Amiss, Fault, Stock
+from relay.desk.visible import marked_in, words_for
 from relay.errors import NothingThere, RelayError
 from relay.queue.states import Verdict
 from relay.queue.verdicts import Decision
-from relay.scrub.supervisor import Scrubber, accept
+from relay.scrub.found import Mark
+from relay.scrub.supervisor import Order, ScrubbedPhoto, Scrubber
+from relay.scrub.wire import View
 from relay.seal.envelope import SUBMISSION_NAME
 from relay.seal.files import overwrite, sync_folder
 from relay.seal.keys import Identity
 
 SHEET_NAME = "review.html"
-MAX_THUMBNAIL_BYTES = 18 << 10  # 500 of them, and all their words, in less than 15 MB
+MAX_THUMBNAIL_BYTES = View.THUMBNAIL.max_bytes  # 500 of them, and all words, take less than 15 MB
 _AT_ONCE = 20  # cards between two writes: each also writes the journal
 _DECIDED = {Verdict.RELEASE: "You have released it.", Verdict.RETURN: "You have returned it."}
 
@@ -45,6 +55,7 @@ class Reviewed:
     error: RelayError | None = None
     found: tuple[str, ...] = ()  # what no clean photo has, in words
     alarms: tuple[str, ...] = ()  # what staff must know of it
+    visible: int = 0  # and not marked as printed on the poster
 
 
 def take_opened(sources: Sequence[Path], journal_file: JournalFile, stock: Stock) -> None:
@@ -99,22 +110,28 @@ async def review(
     seen: set[tuple[str, str]] = set()
     with _SheetFile(to / SHEET_NAME, journal_file) as file:
         file.add(sheet.head(len(sources), journal.take_down))
-        async with make_thumbnailer(desk.accept_missing) as scrubber:
+        async with make_scrubber(desk.accept_missing) as scrubber:
             for done, source in enumerate(sources):
                 watch(done, len(sources))
                 try:
                     examined = await _look(source, desk.identities, journal, scrubber)
+                    thumbnail = await _draw_thumbnail(examined, scrubber)
                 except RelayError as error:
                     outcomes.append(Reviewed(source=source, id=source.stem, error=error))
                     continue
                 if (examined.id, examined.digest) in seen:
                     continue
                 seen.add((examined.id, examined.digest))
+                examined = replace(examined, photo=thumbnail)  # the large one is no longer needed
                 card = _card(len(seen), source, examined, journal)
-                file.add(sheet.draw(card), examined.id)
+                file.add(sheet.draw(card), examined, is_sealed=not source.is_dir())
                 outcomes.append(
                     Reviewed(
-                        source=source, id=examined.id, found=examined.found, alarms=card.alarms
+                        source=source,
+                        id=examined.id,
+                        found=examined.found,
+                        alarms=card.alarms,
+                        visible=len(examined.visible),
                     )
                 )
         failures = [(one.source.name, one.error.message) for one in outcomes if one.error]
@@ -124,20 +141,33 @@ async def review(
     return outcomes
 
 
-def make_thumbnailer(accept_missing: Sequence[str] = ()) -> Scrubber:
-    """Return a box for thumbnails, not started yet; accept_missing: walls that it may lack."""
-    return Scrubber(max_jpeg_bytes=MAX_THUMBNAIL_BYTES, accepted=accept(accept_missing))
-
-
 async def _look(
     source: Path, identities: Sequence[Identity], journal: Journal, scrubber: Scrubber
 ) -> Examined:
     try:
         if source.is_dir():
             return await examine_opened(source, journal, scrubber)
-        return await examine(source, identities, journal.envelopes, scrubber)
+        return await examine(source, identities, journal, scrubber)
     except OSError as error:
         raise RelayError(error.strerror) from None
+
+
+async def _draw_thumbnail(examined: Examined, scrubber: Scrubber) -> ScrubbedPhoto:
+    """Return the photo, small, with a numbered frame around each thing that nobody marked.
+
+    What she left visible has a frame without a number.
+    """
+    photo = examined.photo
+    marks = [Mark(box=box, is_solid=False) for box in marked_in(examined.submission, photo.size)]
+    marks += [
+        Mark(box=one.box, is_solid=False, number=number)
+        for number, one in enumerate(examined.visible, 1)
+    ]
+    order = Order(view=View.THUMBNAIL, is_ours=True, is_looked_at=False, marks=marks)
+    try:
+        return await scrubber.scrub(photo.jpeg, order)
+    except RelayError:
+        raise RelayError("It could not be drawn small.") from None
 
 
 def _card(number: int, source: Path, examined: Examined, journal: Journal) -> sheet.Card:
@@ -149,6 +179,8 @@ def _card(number: int, source: Path, examined: Examined, journal: Journal) -> sh
         alarms.append(f"the relay had not cleaned this photo ({found}). `open` writes it clean.")
     if not examined.was_announced:
         alarms.append("not pulled by this desk: nothing shows where it comes from.")
+    if examined.visible:
+        alarms.append(words_for(examined.visible))
     return sheet.Card(
         number=number,
         examined=examined,
@@ -162,12 +194,17 @@ def _decided(submission_id: str, journal: Journal) -> str:
     if sent := verdicts.sent.get(submission_id):
         return f"You have sent a verdict ({sent}), and no answer came. Send it again."
     verdict = verdicts.confirmed.get(submission_id)
+    reason = journal.reasons.get(submission_id, "")
     if verdict is not None:
-        return _DECIDED[Verdict(verdict)]
+        return _with(_DECIDED[Verdict(verdict)], reason)
     if statement := verdicts.signed.get(submission_id):
         signed = Decision.parse(statement).verdict
-        return f"You have signed: {signed} (not sent from here)."
+        return _with(f"You have signed: {signed} (not sent from here).", reason)
     return ""
+
+
+def _with(decided: str, reason: str) -> str:
+    return f"{decided} Visible: {reason}" if reason else decided
 
 
 class _SheetFile:
@@ -181,8 +218,8 @@ class _SheetFile:
         self._part = part_of(path)
         self._journal_file = journal_file
         self._waiting: list[str] = []
-        self._ids: list[str] = []
-        self._remembered = 0
+        self._shown: list[tuple[Examined, bool]] = []
+        self._ids: set[str] = set()
 
     def __enter__(self) -> Self:
         """Take the part file for us alone; what a review that was killed left in it goes.
@@ -223,11 +260,11 @@ class _SheetFile:
         finally:
             os.close(self._descriptor)
 
-    def add(self, text: str, submission_id: str | None = None) -> None:
-        """Add a piece, which shows that submission."""
+    def add(self, text: str, shown: Examined | None = None, *, is_sealed: bool = False) -> None:
+        """Add a piece, which shows that submission; is_sealed: as it came out of its envelope."""
         self._waiting.append(text)
-        if submission_id is not None:
-            self._ids.append(submission_id)
+        if shown is not None:
+            self._shown.append((shown, is_sealed))
         if len(self._waiting) >= _AT_ONCE:
             self._write()
 
@@ -243,7 +280,7 @@ class _SheetFile:
         with self._journal_file.update() as journal:
             if not self._is_ours():
                 raise RelayError("Something was taken back meanwhile. Make the sheet again.")
-            for submission_id in journal.shown.keys() - set(self._ids):
+            for submission_id in journal.shown.keys() - self._ids:
                 _drop(journal.shown, submission_id, place)
             older = None
             if self._path.is_file() and not self._path.is_symlink():
@@ -256,9 +293,13 @@ class _SheetFile:
 
     def _write(self) -> None:
         with self._journal_file.update() as journal:
-            for submission_id in self._ids[self._remembered :]:
-                _put(journal.shown, submission_id, place_of(self._path))
-        self._remembered = len(self._ids)
+            for examined, is_sealed in self._shown:
+                if journal.covers_of(examined.id) != examined.covers:
+                    raise RelayError("Something was covered meanwhile. Make the sheet again.")
+                _put(journal.shown, examined.id, place_of(self._path))
+                remember_look(journal, examined, is_sealed=is_sealed)
+        self._ids |= {examined.id for examined, _ in self._shown}
+        self._shown.clear()
         unwritten = memoryview("".join(self._waiting).encode())
         while unwritten:
             unwritten = unwritten[os.write(self._descriptor, unwritten) :]

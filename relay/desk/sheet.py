@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from relay.desk.decide import SHORTEST_ID
 from relay.desk.opening import Examined
+from relay.desk.visible import count_of
 from relay.queue.states import Reason
 from relay.scrub.wire import View
 from relay.seal.envelope import Submission
@@ -69,7 +70,10 @@ _REASONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One submission on the sheet: its thumbnail and words, what is amiss, what was decided."""
+    """One submission on the sheet: its words, what is amiss, what was decided.
+
+    examined: with a thumbnail in the place of its photo.
+    """
 
     number: int
     examined: Examined
@@ -102,7 +106,7 @@ def draw(card: Card) -> str:
         f'<article><div class="photo"><img alt="Photo {card.number}" width="{photo.width_px}" '
         f'height="{photo.height_px}" src="data:image/jpeg;base64,{picture}"></div>\n'
         f'<div class="about"><h2>{card.number}. {_id(card.examined.id)}</h2>\n'
-        f"{''.join(notes)}{_message(submission)}{_list(_facts(submission))}</div></article>\n"
+        f"{''.join(notes)}{_message(submission)}{_list(_facts(card.examined))}</div></article>\n"
     )
 
 
@@ -121,7 +125,11 @@ def tail(failures: Sequence[tuple[str, str]], command: Sequence[str]) -> str:
         '<section id="decide"><h2>How to decide</h2>\n'
         f"<p>Type the first {SHORTEST_ID} digits, which are bold, in place of each ID.\n"
         f"<p>It may be posted:\n<pre>{typed} release ID ID</pre>\n"
-        "<p>It may not; the relay destroys it:\n"
+        "<p>A framed face or code must go; cover it in the photo that you have opened:\n"
+        f"<pre>{typed} cover ID</pre>\n"
+        "<p>It may be seen; say why:\n"
+        f'<pre>{typed} release ID --visible-because "…"</pre>\n'
+        "<p>It may not be posted; the relay destroys it:\n"
         f"<pre>{typed} return ID --reason face-visible</pre>\n"
         f"<p>The reasons, which the sender reads:{_list(reasons)}"
         "<p>Many at once, from a file with one ID a line:\n"
@@ -141,7 +149,8 @@ def _take_downs(ids: Collection[str]) -> str:
     )
 
 
-def _facts(submission: Submission) -> list[str]:
+def _facts(examined: Examined) -> list[str]:
+    submission, covered_here = examined.submission, len(examined.covers)
     day = submission.not_before
     facts = [
         "May be posted" if submission.may_post else _stop("Must not be posted"),
@@ -151,6 +160,8 @@ def _facts(submission: Submission) -> list[str]:
         f"Language: {_escaped(submission.language)}",
         _faces(submission),
     ]
+    if covered_here:
+        facts.append(f"Covered here: {count_of(covered_here, 'place')}")
     for name, value in submission.scrub.items():
         words = ", ".join(value) if isinstance(value, list) else str(value)
         facts.append(f"{_escaped(_REPORTED.get(name, name))}: {_escaped(words) or 'nothing'}")
@@ -161,8 +172,8 @@ def _faces(submission: Submission) -> str:
     covered = f"Faces covered: {submission.covers}"
     if not submission.visible:
         return covered
-    visible = _stop(f"left visible: {len(submission.visible)}")
-    return f"{covered}; {visible} (printed on the poster?)"
+    visible = _stop(f"left visible by her: {len(submission.visible)}")
+    return f"{covered}; {visible} (framed, without a number; printed on the poster?)"
 
 
 def _message(submission: Submission) -> str:
