@@ -22,8 +22,9 @@ from relay.config import DeskConfig
 from relay.desk.client import DeskClient
 from relay.desk.copies import Destruction
 from relay.desk.decide import Decided, find_id, hand_over, make_decision, sign
-from relay.desk.journal import Journal, JournalFile
+from relay.desk.journal import MOST_REASON_CHARACTERS, Journal, JournalFile, is_reason
 from relay.desk.verdict_file import VerdictFile, add_verdicts, read_verdicts
+from relay.desk.visible import needs_reason, refuse_visible, was_looked_at
 from relay.errors import Corrupt, DeskRefused, NothingThere, RelayError, RelayUnreachable
 from relay.queue.states import Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
@@ -41,6 +42,9 @@ def add_commands(actions: Any) -> None:
         parser.add_argument("--dry-run", action="store_true", help="sign and send nothing")
         parser.add_argument("--json", action="store_true")
         parser.set_defaults(run=_decide, verdict=verdict, reason=None)
+    words = "release what can be seen and is not marked as printed; why"
+    releaser.add_argument("--visible-because", type=_reason, metavar="TEXT", help=words)
+    returner.set_defaults(visible_because=None)
     returner.add_argument("--reason", required=True, choices=[str(reason) for reason in Reason])
 
     sender = actions.add_parser("send", help="send verdicts that came on a stick")
@@ -48,6 +52,14 @@ def add_commands(actions: Any) -> None:
     sender.add_argument("--dry-run", action="store_true", help="check the file and send nothing")
     sender.add_argument("--json", action="store_true")
     sender.set_defaults(run=_send)
+
+
+def _reason(text: str) -> str:
+    if not is_reason(text):
+        raise argparse.ArgumentTypeError(
+            f"write why, in 1 to {MOST_REASON_CHARACTERS} characters on one line"
+        )
+    return text
 
 
 @dataclass
@@ -99,13 +111,13 @@ def _decide(arguments: argparse.Namespace) -> int:
     about, ids = {"verdict": arguments.verdict}, read_ids(arguments)
     if arguments.to is not None:
         journal_file = JournalFile(config.folder)
-        decisions = _decisions(arguments, ids, journal_file.read(), report)
+        decisions = _decisions(arguments, ids, journal_file, report)
         if not arguments.dry_run:
             _add(arguments, journal_file, keyring.signing_identity(), decisions, report)
         return report.end(**about, file=str(arguments.to))
 
     async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
-        decisions = _decisions(arguments, ids, journal_file.read(), report)
+        decisions = _decisions(arguments, ids, journal_file, report)
         wanted = [] if arguments.dry_run else decisions
         for decision in over(wanted, "Sending", quiet=arguments.json):
             try:
@@ -120,9 +132,13 @@ def _decide(arguments: argparse.Namespace) -> int:
 
 
 def _decisions(
-    arguments: argparse.Namespace, ids: Sequence[str], journal: Journal, report: _Report
+    arguments: argparse.Namespace, ids: Sequence[str], journal_file: JournalFile, report: _Report
 ) -> list[Decision]:
-    """Return what may be decided here; in a dry run that is all."""
+    """Return what may be decided here; in a dry run that is all.
+
+    Why something may be seen is remembered before anything is signed.
+    """
+    journal = journal_file.read()
     reason = Reason(arguments.reason) if arguments.reason else None
     say_take_down(journal.take_down)
     decisions = []
@@ -130,13 +146,28 @@ def _decisions(
         try:
             submission_id = find_id(journal, given)
             decision = make_decision(journal, submission_id, arguments.verdict, reason)
+            refuse_visible(journal, decision, arguments.visible_because)
         except RelayError as error:
             report.fail(given, error)
             continue
         decisions.append(decision)
+        if not was_looked_at(journal, decision):
+            words = "not opened on this desk: nobody here has looked for faces."
+            say(f"{submission_id}: {words}")
         if arguments.dry_run:
             report.succeed(submission_id, decision.verdict, "would be", already=False)
+    if not arguments.dry_run and arguments.visible_because:
+        _remember_reason(journal_file, decisions, arguments.visible_because)
     return decisions
+
+
+def _remember_reason(
+    journal_file: JournalFile, decisions: Sequence[Decision], because: str
+) -> None:
+    with journal_file.update() as journal:
+        for submission_id in (decision.id.hex() for decision in decisions):
+            if needs_reason(journal, submission_id):
+                journal.reasons[submission_id] = because
 
 
 def _add(
