@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from relay.cli import add, free, review, verdicts
+from relay.cli import add, cover, free, review, verdicts
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import (
     PARTLY,
@@ -58,6 +58,8 @@ def add_commands(commands: Any) -> None:
     opener.set_defaults(run=_open)
 
     review.add_command(actions)
+
+    cover.add_command(actions)
 
     verdicts.add_commands(actions)
 

@@ -26,8 +26,10 @@ class Decided:
     destruction: Destruction
 
 
-def find_id(journal: Journal, text: str) -> str:
+def find_id(journal: Journal, text: str, *, opened: bool = False) -> str:
     """Return the id that `text` is, or is the beginning of, among those this desk was told of.
+
+    opened: among those that it has opened, too.
 
     Raises:
         NothingThere: it is of none. ConfigInvalid: too short, or of several; they are named.
@@ -35,9 +37,10 @@ def find_id(journal: Journal, text: str) -> str:
     beginning = text.lower()
     if beginning.isalnum() and len(beginning) < SHORTEST_ID:
         raise ConfigInvalid(f"Type at least the first {SHORTEST_ID} digits of the number.")
-    found = []
+    found: list[str] = []
     if _BEGINNING.fullmatch(beginning):
-        found = sorted(known for known in journal.envelopes if known.startswith(beginning))
+        known = [*journal.envelopes, *(journal.opened.keys() - journal.envelopes if opened else ())]
+        found = sorted(one for one in known if one.startswith(beginning))
     if not found:
         raise NothingThere("This desk has not pulled a submission of this number.")
     if len(found) > 1:

@@ -117,6 +117,7 @@ def stage(
         for number in range(3):
             photo = photos.dirty_jpeg(photos.picture(seed=number))
             (tmp_path / f"photo-{number + 1}.jpg").write_bytes(photo)
+        (tmp_path / "code.jpg").write_bytes(photos.encode(photos.with_code()))
         (tmp_path / "words").write_text("correct horse battery staple again\n")
         return tmp_path, env, port
 
