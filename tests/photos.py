@@ -40,7 +40,9 @@ def picture(width: int = 640, height: int = 480, *, seed: int = 1) -> Image.Imag
     Its contrast is low: where it is high, a detector sees faces in it, as people do in clouds.
     """
     rng = random.Random(seed)
-    coarse = Image.frombytes("RGB", (16, 12), bytes(96 + b // 4 for b in rng.randbytes(16 * 12 * 3)))
+    coarse = Image.frombytes(
+        "RGB", (16, 12), bytes(96 + b // 4 for b in rng.randbytes(16 * 12 * 3))
+    )
     return coarse.resize((width, height), Image.Resampling.BICUBIC)
 
 
