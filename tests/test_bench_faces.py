@@ -221,7 +221,6 @@ def test_the_command_says_what_is_wrong_and_ends_with_2(
 def test_the_command_prints_six_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces, "found_in", lambda _: [])
     monkeypatch.setenv("BENCH_FROM", str(tmp_path))
     Image.new("RGB", SIZE).save(tmp_path / "a.png")
     Image.new("RGB", SIZE).save(tmp_path / "b.png")

@@ -8,7 +8,8 @@ from relay.scrub.canonical import Size
 
 MOST_FOUND = 500  # in one picture
 BLOCK_PX = 16  # a JPEG with 4:2:0 codes squares of this side together
-_GROWN = 0.3  # of the long side: hair, ears and chin; source: facts of November 2026
+_MOST_TIMES = 4  # as large as what it stands for
+_GROWN = 0.3  # of the long side, at each side: hair, ears and chin; source: facts of November 2026
 SMALL_FACE_PX = 32  # below it a detector misses some
 CROWD = 8  # of more faces it misses some
 
@@ -115,9 +116,12 @@ def cover_of(box: Box, size: Size) -> Box:
 
 
 def is_same(one: Box, other: Box) -> bool:
-    """Whether two boxes mean the same thing: most of the smaller lies in the other."""
-    smaller = min(one.width * one.height, other.width * other.height)
-    return 2 * one.shared_with(other) > smaller
+    """Whether two boxes mean the same thing: much the same size, and most of the smaller in both.
+
+    Else one box over the whole picture would stand for every face in it.
+    """
+    smaller, larger = sorted((one.width * one.height, other.width * other.height))
+    return 2 * one.shared_with(other) > smaller and larger <= _MOST_TIMES * smaller
 
 
 def unmarked(found: Iterable[Found], marked: Sequence[Box]) -> list[Found]:

@@ -26,16 +26,13 @@ Recall and precision are null where nothing could be counted.
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -43,15 +40,15 @@ from PIL import Image
 
 from relay.errors import RelayError
 from relay.scrub import canonical
-from relay.scrub.faces import WEIGHTS, Detector, Found, Kind
-from relay.scrub.supervisor import ScrubbedPhoto, Scrubber
+from relay.scrub.found import Found, Kind
+from relay.scrub.supervisor import Scrubber
 from tests.bench.scrub import below, high_water_kb, spent
 
 LEAST_PX = 20
 LEAST_IOU = 0.3
 LEAST_HIDDEN = 0.8
 MOST_TIMES_FACE = 4
-COVER_GROWTH = 0.3  # of the long side of a found box
+COVER_GROWTH = 0.3  # of the long side of a found box, at each side
 _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = range(5, 9)  # Source: Exif 2.32, tag 0x0112
 _MOST_SHOWN = 20  # names in a list for people
@@ -86,8 +83,8 @@ class Box:
         return shared / (self.area + other.area - shared) if shared else 0
 
     def grown(self) -> "Box":
-        """The cover over a found box, before it is snapped: half of the growth at each edge."""
-        edge = max(self.width, self.height) * COVER_GROWTH / 2
+        """The cover over a found box, before it is snapped."""
+        edge = max(self.width, self.height) * COVER_GROWTH
         return Box(self.x - edge, self.y - edge, self.width + 2 * edge, self.height + 2 * edge)
 
 
@@ -421,30 +418,18 @@ class InBox:
             await asyncio.sleep(self.poll_s)
         scrubbed = await job
         of_box_s = spent(process.pid) - before
-        ours_s = time.process_time()
-        found = found_in(scrubbed)
-        ours_s = time.process_time() - ours_s
         return Look(
             width_px=scrubbed.width_px,
             height_px=scrubbed.height_px,
-            found=faces_of(found),
-            cpu_ms=(of_box_s + ours_s) * 1000,
+            found=faces_of(scrubbed.found),
+            cpu_ms=of_box_s * 1000,
             peak_kib=peak_kib,
         )
 
 
-def found_in(scrubbed: ScrubbedPhoto) -> Iterable[Found]:
-    """What was found in a scrubbed photo, in its px. Once the box looks: `scrubbed.found`."""
-    return _detector().find(Image.open(io.BytesIO(scrubbed.jpeg)).convert("RGB"))
-
-
-@cache
-def _detector() -> Detector:
-    return Detector.load(WEIGHTS)
-
-
 def faces_of(found: Iterable[Found]) -> tuple[Box, ...]:
-    return tuple(Box(one.x, one.y, one.width, one.height) for one in found if one.kind is Kind.FACE)
+    boxes = (one.box for one in found if one.kind is Kind.FACE)
+    return tuple(Box(box.x, box.y, box.width, box.height) for box in boxes)
 
 
 async def measure(

@@ -154,6 +154,7 @@ def test_what_was_marked_is_told_from_what_was_not() -> None:
     assert unmarked([moved], []) == [moved]
     beside = Found(kind=Kind.FACE, box=Box(480, 300, 100, 120))
     assert unmarked([beside], [FACE.box]) == [beside]
+    assert unmarked([FACE, CODE], [Box(0, 0, *SIZE)]) == [FACE, CODE], "not one box for all"
 
 
 def draft(**changed: object) -> Draft:
