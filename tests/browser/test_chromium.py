@@ -1,7 +1,5 @@
 """The journey of a submitter in headless Chromium with scripts off."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +7,11 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from tests import photos
+from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.conftest import Service
 from tests.judge import judge
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-# Chromium refuses its own sandbox to root; the pages under test are ours, on loopback.
-FLAGS = ["--no-sandbox"] if os.geteuid() == 0 else []
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from relay.desk.journal import JournalFile
 from tests import photos
-from tests.browser.test_chromium import CHROMIUM, FLAGS
+from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.conftest import relay
 from tests.envelopes import FULL, PLAIN, announce, clean_photo, seal
 
