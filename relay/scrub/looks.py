@@ -3,6 +3,7 @@
 Two networks that fail differently, upright and turned: what either finds is found.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,28 +15,31 @@ from relay.scrub import weights
 from relay.scrub.canonical import Size
 from relay.scrub.faces import Edges
 from relay.scrub.nets import CenterFace, Floats, Net, Rgb, YuNet, suppress
+from relay.scrub.wire import LONG_SIDE_PX
 
 _MOST_SHARED = 0.4  # boxes that share more of what they cover together are one face
+_MOST_INSIDE = 0.6  # of the smaller of two boxes
+_MOST_TIMES = 6  # as large as the other: one face twice, not a face and a crowd
 _WARM_PX = (96, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One look: by which network, at what long side at most, turned by how many quarters."""
+    """One look: by which network, at how many px at most, turned by how many quarters."""
 
     net: str
-    long_px: int
+    most_px: int
     least_score: float
     quarters: int = 0
 
 
 # Source: decision 0011. What takes most memory comes first; the rest then fits into it.
 LOOKS = (
-    Look(net="centerface", long_px=960, least_score=0.2),
-    Look(net="yunet", long_px=1600, least_score=0.45),
-    Look(net="yunet", long_px=640, least_score=0.65, quarters=1),
-    Look(net="yunet", long_px=640, least_score=0.65, quarters=2),
-    Look(net="yunet", long_px=640, least_score=0.65, quarters=3),
+    Look(net="centerface", most_px=950_000, least_score=0.25),
+    Look(net="yunet", most_px=LONG_SIDE_PX**2, least_score=0.5),
+    Look(net="yunet", most_px=307_200, least_score=0.7, quarters=1),
+    Look(net="yunet", most_px=307_200, least_score=0.7, quarters=2),
+    Look(net="yunet", most_px=307_200, least_score=0.7, quarters=3),
 )
 
 
@@ -65,14 +69,14 @@ class Looks:
         """Return boxes around the faces in `picture` (RGB), the surest first."""
         wanted: dict[tuple[str, Size, int], Look] = {}
         for look in looks:  # a small picture is looked at once, not in two sizes that are the same
-            wanted.setdefault((look.net, _fit(picture.size, look.long_px), look.quarters), look)
+            wanted.setdefault((look.net, _fit(picture.size, look.most_px), look.quarters), look)
         shrunk = {size: _shrink(picture, size) for _, size, _ in wanted}
         boxes = [self._take(shrunk[size], look) for (_, size, _), look in wanted.items()]
         whole = [
             np.hstack((one[:, :4] * _scales(picture.size, size), one[:, 4:]))
             for one, (_, size, _) in zip(boxes, wanted, strict=True)
         ]
-        kept = suppress(np.concatenate(whole), _MOST_SHARED)
+        kept = _merge(suppress(np.concatenate(whole), _MOST_SHARED))
         return [(left, top, right, bottom) for left, top, right, bottom, _ in kept.tolist()]
 
     def _take(self, rgb: Rgb, look: Look) -> Floats:
@@ -108,9 +112,24 @@ def _scales(size: Size, looked_at: Size) -> Floats:
     return np.tile(np.divide(size, looked_at, dtype=np.float32), 2)
 
 
-def _fit(size: Size, long_px: int) -> Size:
-    scale = min(1, long_px / max(size))
+def _fit(size: Size, most_px: int) -> Size:
+    scale = min(1, math.sqrt(most_px / (size[0] * size[1])))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _merge(boxes: Floats) -> Floats:
+    """Drop what lies in a surer box of much the same size: a face that was found twice."""
+    kept: list[int] = []
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for at, box in enumerate(boxes):
+        across = np.minimum(boxes[kept, 2], box[2]) - np.maximum(boxes[kept, 0], box[0])
+        down = np.minimum(boxes[kept, 3], box[3]) - np.maximum(boxes[kept, 1], box[1])
+        shared = np.maximum(across, 0) * np.maximum(down, 0)
+        smaller, larger = (pick(areas[kept], areas[at]) for pick in (np.minimum, np.maximum))
+        is_again = (shared > _MOST_INSIDE * smaller) & (larger <= _MOST_TIMES * smaller)
+        if not is_again.any():
+            kept.append(at)
+    return boxes[kept]
 
 
 def _turn_back(edges: Floats, quarters: int, width: int, height: int) -> Floats:
