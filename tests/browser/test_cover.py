@@ -222,12 +222,14 @@ def test_the_keyboard_alone_will_do(browser: Browser, service: Service, photo: P
     assert focused(browser) == "c107"
     browser.press("Space")
     assert darkness(browser, 107) == (0, 0, 0)
-    browser.leave_by("Enter")
-    assert title(browser) == "Not sent yet", "of all buttons, this key presses the harmless one"
+    browser.press("Enter")
+    assert focused(browser) == "looked", "this key presses Send, and a tick is missing"
+    browser.click("[value=again]")
+    assert title(browser) == "Not sent yet"
     assert browser.ask("document.querySelector('[name=c107]').checked")
 
     squares = [f"c{number}" for number in range(108)]
-    for name in ["past", *squares, "rest", "SUMMARY", "v1", "v2", "again", "looked", "send"]:
+    for name in ["past", *squares, "rest", "SUMMARY", "v1", "v2", "looked", "send", "again"]:
         browser.press("Tab")
         assert focused(browser) == name
         if name in {"c0", "c107", "looked"}:
@@ -236,6 +238,7 @@ def test_the_keyboard_alone_will_do(browser: Browser, service: Service, photo: P
             browser.press("Enter")
     browser.press("Tab")
     assert focused(browser) == "drop"
+    browser.press("Shift+Tab")
     browser.press("Shift+Tab")
     browser.leave_by("Enter")
     assert title(browser) == "Sent"

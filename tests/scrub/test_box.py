@@ -5,6 +5,7 @@ import inspect
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,15 @@ import pillow_heif
 import pytest
 import pytest_asyncio
 
-from relay.errors import BoxBroken, ConfigInvalid, PhotoDamaged, PhotoUnsupported, ScrubFailed
-from relay.scrub import box, confine, jpeg, supervisor
+from relay.errors import (
+    BoxBroken,
+    ConfigInvalid,
+    PhotoDamaged,
+    PhotoUnsupported,
+    ScrubFailed,
+    WeightsAmiss,
+)
+from relay.scrub import box, confine, faces, jpeg, supervisor
 from relay.scrub.canonical import SIZES_OF
 from relay.scrub.supervisor import Order, Scrubber, accept
 from relay.scrub.wire import ALL_LAYERS, Layer, Removed, View
@@ -54,6 +62,29 @@ async def test_whatever_a_decoder_does_one_photo_is_lost_and_the_next_is_scrubbe
     assert (await odd_scrubber.scrub(photos.dirty_jpeg())).jpeg
     wait_until(lambda: len(tree(process.pid)) == 2)  # the box and its first process, no child
     assert odd_scrubber._box.process is process, "the box itself went on"  # noqa: SLF001
+
+
+async def test_without_the_files_of_the_detector_nothing_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As they are, a copy of them does; one byte less, or none, does not."""
+    folder = tmp_path / "weights"
+    shutil.copytree(faces.WEIGHTS, folder)
+    code = (
+        "from pathlib import Path; from relay.scrub import box; load = box.Detector.load; "
+        f"box.Detector.load = lambda: load(Path({str(folder)!r})); box.main()"
+    )
+    monkeypatch.setattr(supervisor, "_PROGRAM", ("-c", code))
+    async with Scrubber(max_jpeg_bytes=BUDGET) as scrubber:
+        assert (await scrubber.scrub(photos.dirty_jpeg())).jpeg
+    whole = (folder / "yunet.onnx").read_bytes()
+    for left in (whole[:-1], None):
+        (folder / "yunet.onnx").unlink()
+        if left is not None:
+            (folder / "yunet.onnx").write_bytes(left)
+        with pytest.raises(WeightsAmiss, match="scripts/weights"):
+            async with Scrubber(max_jpeg_bytes=BUDGET):
+                pass
 
 
 async def test_a_thumbnail_is_small_and_nothing_else_comes_for_one(
