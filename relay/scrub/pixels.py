@@ -43,6 +43,7 @@ MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_000_000_000
 _QUALITY_STEP = 5
 _LOWEST_QUALITY = 30
+_LOWEST_VIEW_QUALITY = 5  # of a view: ugly, but there is one of every photo
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -331,13 +332,14 @@ def _encode_to_fit(canvas: Image.Image, wish: Wish) -> tuple[bytes, Size, int]:
     most_bytes = min(wish.max_bytes, wish.view.max_bytes)
     is_photo = wish.view is View.PHOTO
     smaller = canonical.smaller(canvas.size) if is_photo else []
+    lowest = _LOWEST_QUALITY if is_photo else _LOWEST_VIEW_QUALITY
     if not is_photo:
         paint.cover(canvas, wish.marks, before=canvas.size)
     for size in (canonical.view_size(canvas.size, wish.view), *smaller):
         fresh = canvas if size == canvas.size else canvas.resize(size, Image.Resampling.HAMMING)
         draw = paint.cover if is_photo else paint.number
         draw(fresh, wish.marks, before=canvas.size)
-        for lower in range(quality, min(quality, _LOWEST_QUALITY) - 1, -_QUALITY_STEP):
+        for lower in range(quality, min(quality, lowest) - 1, -_QUALITY_STEP):
             encoded = _encode(fresh, lower)
             if len(encoded) <= most_bytes:
                 return encoded, size, lower

@@ -86,3 +86,13 @@ def test_what_is_found_stays_where_it_is_though_the_photo_must_shrink() -> None:
     picture = Image.open(io.BytesIO(covered.jpeg)).convert("RGB")
     inner = Box(found.box.x + 2, found.box.y + 2, found.box.width - 4, found.box.height - 4)
     assert brightest(picture, inner) == 0
+
+
+@pytest.mark.parametrize("size", [(1600, 1600), (1200, 1600), (320, 144)])
+@pytest.mark.parametrize("view", [View.PREVIEW, View.THUMBNAIL])
+def test_there_is_a_view_of_every_photo(size: tuple[int, int], view: View) -> None:
+    """Noise is what codes worst: who sends it is to see it too."""
+    noise = photos.encode(photos.noise(*size), "PNG")
+    shown = redraw(noise, replace(WISH, view=view))
+    assert shown.jpeg
+    assert len(shown.jpeg) <= view.max_bytes
