@@ -100,7 +100,10 @@ class FormExpired(SubmissionRefused):
 
 class DraftGone(SubmissionRefused):
     message = "Not sent. Choose the photo again."
-    hint = "We keep a photo that was not sent for 15 minutes at most."
+    hint = (
+        "We keep a photo that was not sent for 15 minutes at most. If you had pressed Send already "
+        "and the connection broke, it may have arrived all the same: the receipt was lost then."
+    )
     http_status = 410
 
 

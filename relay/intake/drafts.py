@@ -11,6 +11,7 @@ import binascii
 import hmac
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from nacl.hash import blake2b
 from nacl.secret import SecretBox
 
 from relay.errors import Busy, DraftGone
+from relay.scrub.turns import ONE_LANE, Lane
 
 MINUTES = 15
 MOST = 128  # at 512 KiB each, from each of two places
@@ -32,20 +34,21 @@ _NAME_BYTES, _HALF_BYTES, _LENGTH_BYTES = 16, 32, 4
 class _Draft:
     """One draft: where it came from, our half of its key, its ciphertext, since when it is here."""
 
-    place: str
+    lane: Lane
     half: bytearray = field(repr=False)
     sealed: bytes = field(repr=False)
     began: float
+    is_sent: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Drafts:
-    """A bounded number of drafts from each place, all padded to one size."""
+    """A bounded number of drafts from each listener, all padded to one size."""
 
     def __init__(
         self, *, size: int, most: int = MOST, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Hold at most `most` drafts of each place, of at most `size` bytes. clock: seconds."""
+        """Hold at most `most` drafts of each listener, of at most `size` bytes. clock: seconds."""
         self._size = size
         self._most = most
         self._clock = clock
@@ -55,25 +58,44 @@ class Drafts:
         """Return how many are held."""
         return len(self._drafts)
 
-    def keep(self, content: bytes, place: str = "") -> str:
+    def keep(self, content: bytes, lane: Lane = ONE_LANE) -> str:
         """Hold `content` and return the ticket that the page must bring to get it back.
 
-        place: the listener by which it came. They do not crowd each other out.
+        lane: the listener by which it came, and the circuit there. Listeners do not crowd each
+        other out, and a circuit that holds more than its share crowds out itself.
 
         Raises:
             Busy: too many are held, and none for long. ValueError: it is larger than a draft.
         """
         self.expire()
-        there = [name for name, draft in self._drafts.items() if draft.place == place]
-        if len(there) >= self._most:  # the first is the oldest
-            if self._clock() - self._drafts[there[0]].began < _SPARED_S:
-                raise Busy
-            self._drop(there[0])
+        there = {name: draft for name, draft in self._drafts.items() if draft.lane[0] == lane[0]}
+        if len(there) >= self._most:
+            self._drop(self._choose_victim(there, lane))
         name, hers = secrets.token_bytes(_NAME_BYTES), secrets.token_bytes(_HALF_BYTES)
         half = bytearray(secrets.token_bytes(_HALF_BYTES))
         sealed = self._seal(content, _key(half, hers, name))
-        self._drafts[name] = _Draft(place=place, half=half, sealed=sealed, began=self._clock())
+        self._drafts[name] = _Draft(lane=lane, half=half, sealed=sealed, began=self._clock())
         return base64.urlsafe_b64encode(name + hers).decode()
+
+    def _choose_victim(self, there: dict[bytes, _Draft], lane: Lane) -> bytes:
+        """Return which draft goes: one that was sent, one of who holds most, or the oldest.
+
+        Raises:
+            Busy: everybody has the same, and has just begun.
+        """
+        free = {name: draft for name, draft in there.items() if not draft.lock.locked()}
+        sent = [name for name, draft in free.items() if draft.is_sent]
+        since = self._clock() - _SPARED_S
+        if sent and free[sent[0]].began <= since:
+            return sent[0]
+        held = Counter(draft.lane for draft in there.values())
+        fullest = [name for name, draft in free.items() if held[draft.lane] > held[lane] + 1]
+        if fullest:
+            return max(fullest, key=lambda name: held[free[name].lane])  # of equals the oldest
+        old = [name for name, draft in free.items() if draft.began <= since]
+        if not old:
+            raise Busy
+        return old[0]
 
     def read(self, untrusted_ticket: str) -> bytes:
         """Return a draft's content.
@@ -101,7 +123,7 @@ class Drafts:
         return self._find(_parse(untrusted_ticket)[0]).lock
 
     def replace(self, untrusted_ticket: str, content: bytes) -> None:
-        """Hold `content` in a draft's place, until the draft's time runs out.
+        """Hold what it was answered in the place of a draft that was sent, for as long as a draft.
 
         Raises:
             DraftGone: as `read`.
@@ -110,6 +132,8 @@ class Drafts:
         name, hers = _parse(untrusted_ticket)
         draft = self._find(name)
         draft.sealed = self._seal(content, _key(draft.half, hers, name))
+        draft.is_sent, draft.began = True, self._clock()
+        self._drafts[name] = self._drafts.pop(name)  # they stand in the order of their times
 
     def drop(self, untrusted_ticket: str) -> None:
         """Forget a draft.
@@ -121,10 +145,11 @@ class Drafts:
         self._drop(_parse(untrusted_ticket)[0])
 
     def expire(self) -> None:
-        """Forget those whose time has run out."""
+        """Forget those whose time has run out, but none that is being sent."""
         since = self._clock() - _SECONDS
-        for name in [name for name, draft in self._drafts.items() if draft.began <= since]:
-            self._drop(name)
+        for name, draft in list(self._drafts.items()):
+            if draft.began <= since and not draft.lock.locked():
+                self._drop(name)
 
     def forget_all(self) -> None:
         """Forget every draft."""

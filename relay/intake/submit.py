@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from relay.errors import (
@@ -51,13 +50,14 @@ class Upload:
 class NotSentYet:
     """What the cover page shows: the picture as it would be sent, numbered, and what to choose.
 
-    problem: why it was not sent, where she wanted that.
+    draft: her words and choices. problem: why it was not sent, where she wanted that.
     """
 
     ticket: str = field(repr=False)
     preview: bytes = field(repr=False)
     looked: Looked
     choice: Choice
+    draft: Draft = field(repr=False)
     problem: SubmissionRefused | None = None
 
 
@@ -116,7 +116,7 @@ class Intake:
             return await self._send(draft, Choice(), way)
         self.door.require_open()
         shown = await self._show(draft, "", Choice(), way)
-        return replace(shown, ticket=self.drafts.keep(draft.encode(), way.lane[0]))
+        return replace(shown, ticket=self.drafts.keep(draft.encode(), way.lane))
 
     async def show(
         self, untrusted_ticket: str, choice: Choice, way: Way = ANY_WAY
@@ -126,7 +126,7 @@ class Intake:
         Raises:
             DraftGone: it is not here any more. Others: as `submit`. The draft stays.
         """
-        draft = self._find_draft(untrusted_ticket, choice)
+        draft = await self._find_draft(untrusted_ticket, choice)
         if isinstance(draft, Acknowledgement):
             return draft
         return await self._show(draft, untrusted_ticket, choice, way)
@@ -135,11 +135,17 @@ class Intake:
         problem = None
         try:
             choice = draft.looked.fit(choice)
-        except KeepNothing as error:  # she needs to see where the squares are
-            choice, problem = draft.looked.fit(Choice(visible=choice.visible)), error
-        preview = await self._preview(draft.jpeg, draft.looked.preview(choice), way)
+            shown = choice
+        except KeepNothing as error:  # she needs to see what lies under the squares
+            shown, problem = draft.looked.fit(Choice(visible=choice.visible)), error
+        preview = await self._preview(draft.jpeg, draft.looked.preview(shown), way)
         return NotSentYet(
-            ticket=ticket, preview=preview, looked=draft.looked, choice=choice, problem=problem
+            ticket=ticket,
+            preview=preview,
+            looked=draft.looked,
+            choice=choice,
+            draft=draft,
+            problem=problem,
         )
 
     async def send(
@@ -153,7 +159,7 @@ class Intake:
             DraftGone: it is not here any more. Others: as `submit`. The draft stays.
         """
         async with self.drafts.lock(untrusted_ticket):
-            draft = self._find_draft(untrusted_ticket, choice)
+            draft = await self._find_draft(untrusted_ticket, choice)
             if isinstance(draft, Acknowledgement):
                 return draft
             try:
@@ -162,8 +168,7 @@ class Intake:
                 return await self._show(draft, untrusted_ticket, choice, way)
             self.door.require_open()
             sent = await self._send(draft, choice, way, is_chosen=True)
-            with suppress(DraftGone):  # its time has run out meanwhile
-                self.drafts.replace(untrusted_ticket, encode_sent(sent, choice))
+            self.drafts.replace(untrusted_ticket, encode_sent(sent, choice))
             return sent
 
     async def throw_away(self, untrusted_ticket: str) -> Acknowledgement | None:
@@ -173,14 +178,26 @@ class Intake:
             DraftGone: it is not here any more.
         """
         async with self.drafts.lock(untrusted_ticket):
-            sent = find_sent(self.drafts.read(untrusted_ticket), Choice())
-            if sent is None:
-                self.drafts.drop(untrusted_ticket)
-            return sent and replace(sent, is_other=True)
+            found = await self._find_draft(untrusted_ticket, Choice())
+            if isinstance(found, Acknowledgement):
+                return replace(found, is_other=True)
+            self.drafts.drop(untrusted_ticket)
+            return None
 
-    def _find_draft(self, untrusted_ticket: str, choice: Choice) -> Draft | Acknowledgement:
+    async def _find_draft(self, untrusted_ticket: str, choice: Choice) -> Draft | Acknowledgement:
+        """Return a draft, or how it was acknowledged where it was sent and is still held.
+
+        Raises:
+            DraftGone: neither is here, or she has taken it back since.
+        """
         content = self.drafts.read(untrusted_ticket)
-        return find_sent(content, choice) or Draft.decode(content)
+        sent = find_sent(content, choice)
+        if sent is None:
+            return Draft.decode(content)
+        if await self.look_up(sent.receipt) is None:
+            self.drafts.drop(untrusted_ticket)
+            raise DraftGone
+        return sent
 
     async def _preview(self, jpeg: bytes, marks: Sequence[Mark], way: Way) -> bytes:
         order = Order(view=View.PREVIEW, is_ours=True, is_looked_at=False, marks=marks)

@@ -8,8 +8,7 @@ from relay.scrub.canonical import Size
 
 MOST_FOUND = 500  # in one picture
 BLOCK_PX = 16  # a JPEG with 4:2:0 codes squares of this side together
-_MOST_TIMES = 4  # as large as what it stands for
-_GROWN = 0.3  # of the long side, at each side: hair, ears and chin; source: facts of November 2026
+GROWN = 0.3  # of the long side, at each side: hair, ears and chin; source: facts of November 2026
 SMALL_FACE_PX = 32  # below it a detector misses some
 CROWD = 8  # of more faces it misses some
 
@@ -110,23 +109,34 @@ def snapped(box: Box, size: Size) -> Box:
 
 def cover_of(box: Box, size: Size) -> Box:
     """Return the generous cover over what was found at `box` in a picture of `size`."""
-    more = _GROWN * max(box.width, box.height)
+    more = GROWN * max(box.width, box.height)
     grown = clipped(box.x - more, box.y - more, box.right + more, box.bottom + more, size)
     return snapped(grown, size)
 
 
 def is_same(one: Box, other: Box) -> bool:
-    """Whether two boxes mean the same thing: much the same size, and most of the smaller in both.
+    """Whether two boxes mean the same thing: they share half of what they cover together.
 
-    Else one box over the whole picture would stand for every face in it.
+    Else the box of a printed face would stand for a real one beside it, or one box for all.
     """
-    smaller, larger = sorted((one.width * one.height, other.width * other.height))
-    return 2 * one.shared_with(other) > smaller and larger <= _MOST_TIMES * smaller
+    shared = one.shared_with(other)
+    both = one.width * one.height + other.width * other.height - shared
+    return 2 * shared >= both
 
 
 def unmarked(found: Iterable[Found], marked: Sequence[Box]) -> list[Found]:
-    """Return what was found and is not among the boxes that were marked before."""
-    return [one for one in found if not any(is_same(one.box, box) for box in marked)]
+    """Return what was found and is not among the boxes that were marked before.
+
+    Each mark stands for one find.
+    """
+    free, left = list(marked), []
+    for one in found:
+        mark = next((box for box in free if is_same(one.box, box)), None)
+        if mark is None:
+            left.append(one)
+        else:
+            free.remove(mark)
+    return left
 
 
 def is_hard(found: Sequence[Found]) -> bool:

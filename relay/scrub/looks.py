@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import zxingcpp
 from PIL import Image
 
 from relay.scrub import weights
 from relay.scrub.canonical import Size
 from relay.scrub.faces import Edges
+from relay.scrub.found import GROWN
 from relay.scrub.nets import CenterFace, Floats, Net, Rgb, YuNet, suppress
 from relay.scrub.wire import LONG_SIDE_PX
 
 _MOST_SHARED = 0.4  # boxes that share more of what they cover together are one face
-_MOST_INSIDE = 0.6  # of the smaller of two boxes
-_MOST_TIMES = 6  # as large as the other: one face twice, not a face and a crowd
+_MOST_INSIDE = 0.5  # of the smaller of two boxes
+_MOST_TIMES = 3  # as large as the other: one face twice, not a face before another
 _WARM_PX = (96, 64)
 
 
@@ -118,7 +120,10 @@ def _fit(size: Size, most_px: int) -> Size:
 
 
 def _merge(boxes: Floats) -> Floats:
-    """Drop what lies in a surer box of much the same size: a face that was found twice."""
+    """Drop what lies in a surer box of much the same size: a face that was found twice.
+
+    Never one that the cover over the surer would not hide.
+    """
     kept: list[int] = []
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     for at, box in enumerate(boxes):
@@ -127,9 +132,17 @@ def _merge(boxes: Floats) -> Floats:
         shared = np.maximum(across, 0) * np.maximum(down, 0)
         smaller, larger = (pick(areas[kept], areas[at]) for pick in (np.minimum, np.maximum))
         is_again = (shared > _MOST_INSIDE * smaller) & (larger <= _MOST_TIMES * smaller)
-        if not is_again.any():
+        if not (is_again & _hides(boxes[kept], box)).any():
             kept.append(at)
     return boxes[kept]
+
+
+def _hides(boxes: Floats, other: Floats) -> npt.NDArray[np.bool_]:
+    """Whether the cover over each of `boxes` hides the other."""
+    more = GROWN * np.max(boxes[:, 2:4] - boxes[:, :2], axis=1, initial=0, keepdims=True)
+    begins = (boxes[:, :2] - more <= other[:2]).all(axis=1)
+    ends = (boxes[:, 2:4] + more >= other[2:4]).all(axis=1)
+    return np.asarray(begins & ends)
 
 
 def _turn_back(edges: Floats, quarters: int, width: int, height: int) -> Floats:

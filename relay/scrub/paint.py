@@ -32,7 +32,10 @@ def cover(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> None:
 
 
 def number(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> None:
-    """Draw frames around those of `marks` that are not solid, then the numbers of all."""
+    """Draw frames around those of `marks` that are not solid, then the numbers of all.
+
+    Nothing gets darker by that: who looks must not take a number for a cover.
+    """
     draw = ImageDraw.Draw(picture)
     boxes = [mark.box.scaled(before, picture.size) for mark in marks]
     for mark, box in zip(marks, boxes, strict=True):
@@ -41,7 +44,7 @@ def number(picture: Image.Image, marks: Sequence[Mark], *, before: Size) -> None
             draw.rectangle(corners, outline=_FRAME, width=_FRAME_PX)
     for mark, box in zip(marks, boxes, strict=True):
         if mark.number:
-            _write(picture, draw, str(mark.number), box)
+            _write(draw, str(mark.number), mark, box)
 
 
 def _cover(box: Box, size: Size) -> Box:
@@ -54,15 +57,20 @@ def _fill(picture: Image.Image, box: Box, colour: tuple[int, int, int]) -> None:
     picture.paste(colour, (box.x, box.y, box.right, box.bottom))
 
 
-def _write(picture: Image.Image, draw: ImageDraw.ImageDraw, text: str, box: Box) -> None:
-    """Write `text` in the middle of `box`, white on black, as large as it fits."""
+def _write(draw: ImageDraw.ImageDraw, text: str, mark: Mark, box: Box) -> None:
+    """Write `text` inside a cover, as large as it fits, or above the corner of a frame."""
     for size_px in _FONT_SIZES_PX:
         font = ImageFont.load_default(size_px)
         left, top, right, bottom = font.getbbox(text)
-        if right - left <= box.width and bottom - top <= box.height:
+        width, height = right - left, bottom - top
+        if width <= box.width and height <= box.height:
             break
-    width, height = int(right - left) + 4, int(bottom - top) + 4
-    x = min(max(0, box.x + (box.width - width) // 2), max(0, picture.width - width))
-    y = min(max(0, box.y + (box.height - height) // 2), max(0, picture.height - height))
-    _fill(picture, Box(x, y, min(width, picture.width), min(height, picture.height)), _BLACK)
-    draw.text((x + 2 - left, y + 2 - top), text, font=font, fill=_WHITE)
+    else:
+        if mark.is_solid:
+            return  # a cover too small for it: its place tells
+    if mark.is_solid:
+        x, y = box.x + (box.width - width) / 2, box.y + (box.height - height) / 2
+    else:
+        x, y = box.x, max(0, box.y - height - _FRAME_PX)
+    colour = _WHITE if mark.is_solid else _FRAME
+    draw.text((x - left, y - top), text, font=font, fill=colour)

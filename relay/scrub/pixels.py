@@ -174,7 +174,9 @@ def _redraw(untrusted_photo: bytes, kind: Kind, wish: Wish) -> Redrawn:
     orientation = _find_orientation(untrusted_photo, kind, parts, picture)
     if orientation in _UPRIGHT:
         canvas = canvas.transpose(_UPRIGHT[orientation])
-    found = tuple(wish.find(canvas) if wish.find else ())[:MOST_FOUND]
+    found = tuple(wish.find(canvas)) if wish.find else ()
+    if len(found) > MOST_FOUND:  # to leave some out would be to leave them visible
+        raise TooComplexError
     encoded, size, used = _encode_to_fit(canvas, wish)
     photo_size = size if wish.view is View.PHOTO else canvas.size
     return Redrawn(

@@ -26,7 +26,7 @@ from relay.errors import (
 )
 from relay.intake.choice import read_choice
 from relay.intake.events import report
-from relay.intake.pending import POSTERS, Acknowledgement
+from relay.intake.pending import POSTERS, Acknowledgement, Draft
 from relay.intake.submit import Intake, NotSentYet, Upload, Way
 from relay.queue.store import Standing
 from relay.receipt import grouped, read_receipt
@@ -102,15 +102,14 @@ class SubmitterPages:
             await self._read_small(request, form)
             return self._answer(await self._choose(form.fields, self._way(request)), language)
         except SubmissionRefused as error:
-            return self._form(language, fields=_FRESH, error=error, status=error.http_status)
+            return self._form(language, fields=form.fields, error=error, status=error.http_status)
         except RelayError as error:  # the draft is still here
             report(error)
             return self.pages.render(
                 "held.html",
                 language=language,
                 error=error,
-                fields=[name for name in form.fields if name != "do"],
-                ticket=form.fields.get(_TICKET_FIELD, ""),
+                fields={name: text for name, text in form.fields.items() if name != "do"},
                 status=error.http_status,
             )
 
@@ -125,7 +124,9 @@ class SubmitterPages:
         if "looked" in fields:
             return await self.intake.send(ticket, choice, way)
         shown = await self.intake.show(ticket, choice, way)
-        return replace(shown, problem=NotLookedAt()) if isinstance(shown, NotSentYet) else shown
+        if isinstance(shown, Acknowledgement) or shown.problem:
+            return shown
+        return replace(shown, problem=NotLookedAt())
 
     def _answer(self, outcome: Acknowledgement | NotSentYet | None, language: str) -> web.Response:
         if outcome is None:
@@ -143,6 +144,7 @@ class SubmitterPages:
             "cover.html",
             language=language,
             shown=outcome,
+            fields=_fields(outcome.draft),
             counts=looked.report(outcome.choice),
             is_hard=is_hard(looked.found),
             status=problem.http_status if problem else 200,
@@ -305,6 +307,18 @@ def _read_upload(form: Form, language: str) -> Upload:
         not_before=_read_day(fields.get("not_before", "")),
         is_to_be_shown=fields.get("look") == "yes",
     )
+
+
+def _fields(draft: Draft) -> dict[str, str]:
+    """Return what a draft's form had in it, to fill another with it."""
+    chosen = {
+        "message": draft.message,
+        "poster": draft.poster or "",
+        "may_post": "yes" if draft.may_post else "",
+        "may_quote": "yes" if draft.may_quote else "",
+        "not_before": draft.not_before.isoformat() if draft.not_before else "",
+    }
+    return {name: text for name, text in chosen.items() if text}
 
 
 def _read_day(text: str) -> dt.date | None:

@@ -25,7 +25,7 @@ from relay.errors import Busy, FormUnreadable, TooSlow, UploadEndless
 PHOTO_FIELD = "photo"
 MAX_FIELD_BYTES = 16 * 1024  # the message, 500 characters, has 2,000; the rest is short
 _MAX_PARTS = 32
-_MAX_URLENCODED_BYTES = 8 * 1024
+_MAX_URLENCODED_BYTES = 16 * 1024
 _MAX_URLENCODED_FIELDS = 256  # the cover page has a square for each
 _WINDOW_S = 60.0
 _SPARED_S = 30.0  # of an upload's beginning: by then a fast one is here

@@ -192,7 +192,7 @@ def test_what_is_thrown_away_stays_away(browser: Browser, service: Service, phot
     reach_cover(browser, service, photo)
     browser.click("[value=drop]")
     assert title(browser) == "Not sent"
-    assert words(browser, "h1") == "Thrown away. Nothing was sent."
+    assert words(browser, "h1") == "Thrown away. This picture was not sent."
     browser.resend()
     assert words(browser, "h1") == "Not sent. Choose the photo again."
     assert browser.ask("document.querySelector('.picture')") is None

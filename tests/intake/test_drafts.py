@@ -55,7 +55,7 @@ def test_all_are_of_one_size_and_nothing_of_them_can_be_read(held: Drafts) -> No
     assert len({len(sealed) for sealed in raw(held)}) == 1
     assert not any(content[at : at + 8] in sealed for sealed in raw(held) for at in (0, 500))
     with pytest.raises(ValueError, match="larger"):
-        held.keep(bytes(SIZE + 1), "elsewhere")
+        held.keep(bytes(SIZE + 1), ("elsewhere", 0))
 
 
 def test_neither_half_of_the_key_opens_it_alone(held: Drafts) -> None:
@@ -97,15 +97,58 @@ def test_a_ticket_of_another_relay_or_altered_gives_nothing(held: Drafts) -> Non
 def test_when_it_is_full_the_oldest_goes_but_none_that_has_just_come(
     held: Drafts, clock: Clock
 ) -> None:
-    first, *others = [held.keep(b"%d" % number, "clearnet") for number in range(3)]
+    first, *others = [held.keep(b"%d" % number, ("clearnet", 0)) for number in range(3)]
     with pytest.raises(Busy):
-        held.keep(b"more", "clearnet")
-    assert held.read(held.keep(b"onion", "onion")) == b"onion", "another door is another matter"
+        held.keep(b"more", ("clearnet", 0))
+    onion = held.keep(b"onion", ("onion", 7))
+    assert held.read(onion) == b"onion", "another door is another matter"
     clock.now += drafts._SPARED_S  # noqa: SLF001 - time enough to look
-    more = held.keep(b"more", "clearnet")
+    more = held.keep(b"more", ("clearnet", 0))
     with pytest.raises(DraftGone):
         held.read(first)
     assert [held.read(ticket) for ticket in (*others, more)] == [b"1", b"2", b"more"]
+
+
+def test_a_circuit_that_holds_most_makes_room_for_another(held: Drafts) -> None:
+    flood = [held.keep(b"flood", ("onion", 1)) for _ in range(3)]
+    hers = held.keep(b"hers", ("onion", 2))
+    with pytest.raises(Busy):
+        held.keep(b"flood", ("onion", 1))
+    assert held.read(hers) == b"hers"
+    with pytest.raises(DraftGone):
+        held.read(flood[0])
+    assert held.read(flood[1]) == held.read(flood[2]) == b"flood"
+
+
+def test_what_was_sent_goes_first_and_is_kept_as_long_again(held: Drafts, clock: Clock) -> None:
+    first, second, third = [held.keep(b"%d" % number) for number in range(3)]
+    clock.now += MINUTES * 60 - 1
+    held.replace(second, b"sent")
+    clock.now += 2
+    with pytest.raises(DraftGone):
+        held.read(first)
+    assert held.read(second) == b"sent"
+    clock.now += drafts._SPARED_S  # noqa: SLF001 - time enough to press again
+    for number in range(3):
+        held.keep(b"new%d" % number)
+    with pytest.raises(DraftGone):
+        held.read(second)
+    with pytest.raises(DraftGone):
+        held.read(third)
+
+
+async def test_what_is_being_sent_neither_expires_nor_makes_room(
+    held: Drafts, clock: Clock
+) -> None:
+    ticket = held.keep(b"hers")
+    async with held.lock(ticket):
+        clock.now += MINUTES * 60 + 1
+        for _ in range(2):
+            held.keep(b"x")
+        with pytest.raises(Busy):
+            held.keep(b"x")
+        held.replace(ticket, b"sent")
+    assert held.read(ticket) == b"sent"
 
 
 def test_nothing_is_left_after_the_end(held: Drafts) -> None:

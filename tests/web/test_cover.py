@@ -184,12 +184,15 @@ def test_a_picture_that_would_be_all_black_is_not_sent(service: Service) -> None
         answer = service.press(page, "send", *ticks)
         assert answer.status == 400
         assert "The whole picture would be covered" in answer.text
+        for tick in ticks:
+            assert re.search(rf'name="{tick}"[^>]* checked', answer.text), "her ticks are kept"
+        assert preview_in(answer).getextrema() != ((0, 0),) * 3, "and she sees what lies there"
         assert read_receipt(service.press(service.send(PHOTO)).receipt)
 
 
 def test_thrown_away_it_is_gone(service: Service) -> None:
     page = service.send(PHOTO)
-    assert "Nothing was sent" in service.press(page, "drop", looked=False).text
+    assert "This picture was not sent" in service.press(page, "drop", looked=False).text
     for do in ("send", "again", "drop"):
         answer = service.press(page, do)
         assert answer.status == 410
@@ -211,6 +214,26 @@ def test_a_double_press_sends_once_and_shows_the_same_page(service: Service) -> 
     thrown = service.press(page, "drop")
     assert thrown.receipt == pages[0].receipt, "it does not say that nothing was sent"
     assert len(opened(service)) == 1
+
+
+def test_what_she_took_back_is_not_acknowledged_again(service: Service) -> None:
+    page = service.send(PHOTO)
+    receipt = service.press(page).receipt
+    assert service.post_receipt("withdraw", receipt).status in {200, 404}
+    answer = service.press(page, "send", "c0")
+    assert answer.status == 410
+    assert "Not sent. Choose the photo again." in answer.text
+    assert opened(service) == {}
+
+
+def test_her_choices_come_back_with_the_form(service: Service) -> None:
+    page = service.send(PHOTO, message="zebra\n<b>", poster="write-in", not_before="2031-01-02")
+    service.press(page, "drop")
+    form = service.press(page).text
+    assert "zebra\n&lt;b&gt;</textarea>" in form
+    assert re.search(r'value="write-in" checked', form)
+    assert 'value="2031-01-02"' in form
+    assert not re.search(r'name="may_post"[^>]* checked', form), "she had taken that tick off"
 
 
 def test_the_form_sent_twice_and_both_pages_pressed_make_one_submission(service: Service) -> None:
