@@ -3,6 +3,7 @@
 Servers listen on loopback. No test sleeps: each waits for a condition.
 """
 
+import html
 import json
 import os
 import pty
@@ -206,7 +207,7 @@ class Service:
             name, value = (re.search(rf'{key}="([^"]*)"', tag) for key in ("name", "value"))
             assert name
             if "hidden" in tag or " checked" in tag:
-                fields.append((name[1], value[1] if value else "on"))
+                fields.append((name[1], html.unescape(value[1]) if value else "on"))
         fields += [(tick, "on") for tick in (*ticks, *(["looked"] if looked else []))]
         body = urllib.parse.urlencode([*fields, ("do", do)]).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}

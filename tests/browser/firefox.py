@@ -214,7 +214,11 @@ class Firefox:
     def _another_page(self) -> Iterator[None]:
         self.ask("document.documentElement.setAttribute('class', 'old')")
         yield
-        is_new = "document.readyState == 'complete' && !document.querySelector('.old')"
+        # One of ours: on the way Firefox may show an empty page of its own.
+        is_new = (
+            "document.readyState == 'complete' && document.querySelector('main') "
+            "&& !document.querySelector('.old')"
+        )
         wait_until(lambda: self.ask(is_new))
 
     # -- what can be seen --------------------------------------------------------------------
