@@ -70,7 +70,7 @@ def _cover(arguments: argparse.Namespace) -> int:
     _say(done)
     if done.failed and not done.folders:
         return RelayError.exit_code
-    return PARTLY if done.failed or done.visible else 0
+    return PARTLY if done.failed or done.away or done.visible else 0
 
 
 def _report(done: Covered) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _say(done: Covered) -> None:
     for sheet in done.sheets:
         say(f"{printable(sheet)} showed it uncovered and is destroyed. Make it again: review")
     for folder in done.away:
-        say(f"{printable(str(folder))}: not there now. If it is on a drive, cover it there too.")
+        say(f"{printable(str(folder))}: not there now. Plug in its drive, and run it again.")
     if done.visible:
         say(f"{done.id}: ALARM, after a second look: {words_for(done.visible)}")
     elif done.folders and not done.failed:

@@ -54,7 +54,8 @@ async def cover(
     """Cover it in every folder that `open` wrote, look again, destroy pages that show it uncovered.
 
     given: an id, or its beginning. Killed at any point, each photo is whole, the one before or the
-    covered one; until it is called again and ends, it can't be released.
+    covered one; until it is called again and ends, it can't be released. Nor can it while a folder
+    is away: what lies there is uncovered.
 
     Raises:
         NothingThere: not opened here, taken back, returned, or nothing to cover.
@@ -90,6 +91,9 @@ def _folders(journal: Journal, done: Covered) -> list[Path]:
     places = [Path(place) for place in journal.opened.get(done.id, {})]
     done.away = [place for place in places if not place.parent.is_dir()]
     folders = [place for place in places if (place / PHOTO_NAME).is_file()]
+    if not folders and done.away:
+        away = ", ".join(map(str, done.away))
+        raise NothingThere(f"{done.id}: not there now: {away}. Plug in the drive, and run it again")
     if not folders:
         opening = "Open it first: relay desk open sealed/ --to opened/"
         raise NothingThere(f"{done.id}: no opened photo of it on this desk. {opening}")
@@ -151,7 +155,9 @@ def _choose(
         names.setdefault(snapped(box, size), "yours")
     covers = journal.covers_of(submission_id)
     chosen = [(name, box) for box, name in names.items() if box not in covers]
-    if not chosen and submission_id not in journal.covering:
+    expected = _expected(examined, journal)
+    is_drawn = all(one.submission.covers >= expected for one in examined)
+    if not chosen and is_drawn and submission_id not in journal.covering:
         raise NothingThere(
             f"{submission_id}: nothing to cover. Everything that was found is marked or covered; "
             "cover what you see yourself: --box X,Y,WIDTH,HEIGHT"
@@ -167,9 +173,16 @@ def _check(box: Box, size: Size) -> None:
         )
 
 
+def _expected(examined: Sequence[Examined], journal: Journal) -> int:
+    """Return how many covers each submission.json should tell before any more are chosen."""
+    submission_id = examined[0].id
+    told = [one.submission.covers for one in examined]
+    known = max([*told, len(journal.covers_of(submission_id))])
+    return journal.covering.get(submission_id, known)
+
+
 def _remember(journal: Journal, examined: Sequence[Examined], done: Covered) -> None:
-    told = max(one.submission.covers for one in examined)
-    journal.covering[done.id] = journal.covering.get(done.id, told) + len(done.covers)
+    journal.covering[done.id] = _expected(examined, journal) + len(done.covers)
     covers = [*journal.covers_of(done.id), *(box for _, box in done.covers)]
     journal.remember_covers(done.id, covers)
 
@@ -219,7 +232,7 @@ def _conclude(journal: Journal, done: Covered) -> None:
     left = [box for box in journal.seen_in(done.id) if not any(_hides(one, box) for one in covers)]
     if done.id in journal.envelopes:
         journal.remember_look(done.id, merged(left, [one.box for one in done.visible]))
-    if not done.failed:
+    if not done.failed and not done.away:
         journal.covering.pop(done.id, None)
     done.failed |= destruction.failed
 

@@ -60,7 +60,10 @@ def refuse_visible(journal: Journal, decision: Decision, because: str | None) ->
         return
     cover = f"relay desk cover {submission_id}"
     if submission_id in journal.covering:
-        raise StillVisible(f"A cover of it was cut short. Run again: {cover}")
+        raise StillVisible(
+            "Not released: a cover of it was cut short, or a drive with a copy was away. "
+            f"Run again: {cover}"
+        )
     if count := len(journal.looked.get(submission_id, [])):
         where = "in 1 place" if count == 1 else f"in {count} places"
         raise StillVisible(

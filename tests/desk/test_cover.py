@@ -366,17 +366,65 @@ def test_every_folder_that_open_wrote_is_covered_and_one_that_was_away_later(fac
     second = opened(face, "second/place")
     away = face.parent / "away"
     (face.parent / "second").rename(away)
+    for _ in range(2):
+        done = desk(face, "cover", ONE)
+        assert (done.code, done.out) == (3, f"{first}\n")
+        assert f"{second}: not there now" in done.err
+        refused = desk(face, *RELEASED)
+        assert refused.code == 1
+        assert "a drive with a copy was away. Run again: relay desk cover" in refused.err
+    away.rename(face.parent / "second")
     done = desk(face, "cover", ONE)
-    assert (done.code, done.out) == (0, f"{first}\n")
-    assert f"{second}: not there now" in done.err
+    assert (done.code, done.out) == (0, f"{first}\n{second}\n")
+    _check_covered(face, first, second)
+    assert desk(face, *RELEASED).code == 0
+
+
+def test_a_folder_that_was_away_is_covered_by_open_as_well(face: Path) -> None:
+    first = opened(face)
+    second = opened(face, "second/place")
+    away = face.parent / "away"
+    (face.parent / "second").rename(away)
+    assert desk(face, "cover", ONE).code == 3
     away.rename(face.parent / "second")
     done = desk(face, "open", "sealed", "--to", "second/place")
     assert f"{ONE}: was open already; it is covered there now, too." in done.err
-    (cover,) = boxes(face, "covered")
-    for folder in (first, second):
+    _check_covered(face, first, second)
+    assert desk(face, "cover", ONE).code == 0
+    _check_covered(face, first, second)
+    assert desk(face, *RELEASED).code == 0
+
+
+def _check_covered(campaign: Path, *folders: Path) -> None:
+    (cover,) = boxes(campaign, "covered")
+    for folder in folders:
         assert is_black(picture_in(folder), cover)
         assert submission_in(folder).covers == 1
         assert sorted(one.name for one in folder.iterdir()) == ["photo.jpg", "submission.json"]
+
+
+def test_a_copy_that_tells_of_fewer_covers_is_covered_whatever_is_remembered(face: Path) -> None:
+    folder, second = opened(face), opened(face, "second/place")
+    kept = shutil.copytree(second, face.parent / "kept")
+    assert desk(face, "cover", ONE).code == 0
+    shutil.rmtree(second)
+    shutil.copytree(kept, second)
+    assert desk(face, "cover", ONE).code == 0
+    _check_covered(face, folder, second)
+    shutil.rmtree(folder)
+    shutil.rmtree(second)
+    shutil.copytree(kept, second)
+    assert desk(face, "cover", ONE).code == 0
+    _check_covered(face, second)
+    assert desk(face, "cover", ONE).code == 10
+
+
+def test_where_every_copy_is_away_that_is_said(face: Path) -> None:
+    opened(face, "second/place")
+    (face.parent / "second").rename(face.parent / "away")
+    done = desk(face, "cover", ONE)
+    assert done.code == 10
+    assert f"not there now: {face.parent / 'second/place' / ONE}. Plug in the drive" in done.err
 
 
 def test_a_photo_that_was_changed_since_is_not_covered_in_the_wrong_place(code: Path) -> None:
