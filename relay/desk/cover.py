@@ -12,7 +12,7 @@ from relay.desk.decide import find_id
 from relay.desk.journal import Journal, JournalFile
 from relay.desk.opening import Examined, examine_opened, make_scrubber, refuse_gone
 from relay.desk.rewrite import rewrite_opened
-from relay.desk.visible import merged, name_of
+from relay.desk.visible import merged, name_of, uncovered
 from relay.errors import ConfigInvalid, NothingThere, RelayError
 from relay.scrub.canonical import Size
 from relay.scrub.found import Box, Found, cover_of, is_same, snapped
@@ -228,14 +228,12 @@ def _conclude(journal: Journal, done: Covered) -> None:
     """Destroy pages that may show it uncovered; where all is done, let it be released."""
     destruction = destroy_sheets(done.id, journal)
     done.sheets = destruction.destroyed
-    covers = journal.covers_of(done.id)
-    left = [box for box in journal.seen_in(done.id) if not any(_hides(one, box) for one in covers)]
-    if done.id in journal.envelopes:
-        journal.remember_look(done.id, merged(left, [one.box for one in done.visible]))
+    left = uncovered(journal.seen_in(done.id), journal.covers_of(done.id))
+    seen = merged(left, [one.box for one in done.visible])
+    if seen or done.id in journal.envelopes:
+        journal.remember_look(done.id, seen)
+    else:
+        journal.looked.pop(done.id, None)  # nobody has looked at what the relay may announce
     if not done.failed and not done.away:
         journal.covering.pop(done.id, None)
     done.failed |= destruction.failed
-
-
-def _hides(cover: Box, box: Box) -> bool:
-    return cover.shared_with(box) == box.width * box.height

@@ -18,7 +18,7 @@ from relay.desk.journal import (
 )
 from relay.desk.places import check_place
 from relay.desk.rewrite import rewrite_opened
-from relay.desk.visible import marked_in, merged
+from relay.desk.visible import marked_in, merged, uncovered
 from relay.errors import (
     BoxBroken,
     Corrupt,
@@ -211,14 +211,16 @@ def _visible(submission: Submission, photo: ScrubbedPhoto) -> tuple[Found, ...]:
 
 
 def remember_look(journal: Journal, examined: Examined, *, is_sealed: bool) -> None:
-    """Remember what was seen in what this desk was told of.
+    """Remember what was seen, wherever it comes from; only what was announced clears anything.
 
     is_sealed: it came out of the envelope. A copy that somebody may have changed clears nothing.
     """
-    if not examined.was_announced:
-        return
     seen = [one.box for one in examined.visible]
-    known = [] if is_sealed else journal.seen_in(examined.id)
+    if not seen and not examined.was_announced:
+        return
+    known = journal.seen_in(examined.id)
+    if is_sealed and examined.was_announced:
+        known = uncovered(known, examined.covers)
     journal.remember_look(examined.id, merged(known, seen))
 
 

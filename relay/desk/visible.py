@@ -45,6 +45,20 @@ def merged(known: Iterable[Box], seen: Iterable[Box]) -> list[Box]:
     return boxes
 
 
+def uncovered(boxes: Iterable[Box], covers: Sequence[Box]) -> tuple[Box, ...]:
+    """Return what a look at the covered photo does not clear, although it may find nothing there.
+
+    Where something was covered, that look is at a photo coded once more, in which a score may fall
+    short: only what a cover hides is cleared. Where nothing was, it is the first look over again,
+    and clears all.
+    """
+    return tuple(box for box in boxes if covers and not any(_hides(one, box) for one in covers))
+
+
+def _hides(cover: Box, box: Box) -> bool:
+    return cover.shared_with(box) == box.width * box.height
+
+
 def refuse_visible(journal: Journal, decision: Decision, because: str | None) -> None:
     """Return where a photo may go out: nothing is visible in it, or somebody says why.
 

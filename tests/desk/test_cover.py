@@ -222,6 +222,44 @@ def test_a_copy_that_was_changed_by_hand_clears_nothing(face: Path) -> None:
     assert desk(face, *RELEASED).code == 1, "that box hides nothing of it"
 
 
+def test_what_was_seen_in_a_copy_of_unknown_origin_is_not_forgotten(face: Path) -> None:
+    folder = opened(face)
+    with JournalFile(face).update() as journal:  # a desk on which nothing was opened yet
+        journal.looked.clear()
+        journal.opened.clear()
+    assert desk(face, "review", "opened", "--to", "sheet").code == 0
+    assert len(boxes(face, "looked")) == 1
+    done = desk(face, *RELEASED)
+    assert done.code == 1
+    assert "nobody here has looked" not in done.err
+    (folder / "photo.jpg").write_bytes(clean_photo())
+    assert desk(face, "review", "opened", "--to", "sheet").code == 0
+    assert len(boxes(face, "looked")) == 1, "and such a copy clears nothing"
+
+
+def test_what_was_seen_before_it_was_announced_keeps_it_back(face: Path) -> None:
+    with JournalFile(face).update() as journal:
+        told = journal.envelopes.pop(ONE)
+    opened(face)
+    with JournalFile(face).update() as journal:
+        journal.envelopes[ONE] = told
+    assert desk(face, *RELEASED).code == 1
+    assert desk(face, "cover", ONE).code == 0
+    assert desk(face, *RELEASED).code == 0
+
+
+def test_what_was_covered_before_it_was_announced_counts_as_never_looked_at(face: Path) -> None:
+    with JournalFile(face).update() as journal:
+        told = journal.envelopes.pop(ONE)
+    opened(face)
+    assert desk(face, "cover", ONE).code == 0
+    with JournalFile(face).update() as journal:
+        journal.envelopes[ONE] = told
+    done = desk(face, *RELEASED)
+    assert done.code == 0
+    assert "nobody here has looked" in done.err
+
+
 # -- it covers ------------------------------------------------------------------------------------
 
 
@@ -447,6 +485,21 @@ def test_a_link_in_the_way_is_not_followed(code: Path) -> None:
     assert "a link is in the way" in done.err
     assert mine.read_bytes() == before
     assert desk(code, *RELEASED).code == 1
+
+
+def test_open_clears_of_what_a_second_look_found_only_what_a_cover_hides(face: Path) -> None:
+    opened(face)
+    assert desk(face, "cover", ONE).code == 0
+    (cover,) = boxes(face, "covered")
+    hidden = Box(cover.x + 16, cover.y + 16, 32, 32)
+    borderline = Box(1300, 900, 60, 80)
+    with JournalFile(face).update() as journal:
+        journal.remember_look(ONE, [hidden, borderline])
+    opened(face, "again")
+    assert boxes(face, "looked") == [borderline]
+    assert desk(face, *RELEASED).code == 1
+    assert desk(face, "cover", ONE).code == 0
+    assert desk(face, *RELEASED).code == 0
 
 
 # -- killed ---------------------------------------------------------------------------------------
