@@ -42,13 +42,14 @@ def add_commands(actions: Any) -> None:
         parser.add_argument("--dry-run", action="store_true", help="sign and send nothing")
         parser.add_argument("--json", action="store_true")
         parser.set_defaults(run=_decide, verdict=verdict, reason=None)
-    words = "release what can be seen and is not marked as printed; why"
-    releaser.add_argument("--visible-because", type=_reason, metavar="TEXT", help=words)
     returner.set_defaults(visible_because=None)
     returner.add_argument("--reason", required=True, choices=[str(reason) for reason in Reason])
 
     sender = actions.add_parser("send", help="send verdicts that came on a stick")
     sender.add_argument("file", type=Path, metavar="FILE", help="from: release or return --to FILE")
+    words = "release what can be seen and is not marked as printed; why"
+    for parser in (releaser, sender):
+        parser.add_argument("--visible-because", type=_reason, metavar="TEXT", help=words)
     sender.add_argument("--dry-run", action="store_true", help="check the file and send nothing")
     sender.add_argument("--json", action="store_true")
     sender.set_defaults(run=_send)
@@ -165,8 +166,9 @@ def _remember_reason(
     journal_file: JournalFile, decisions: Sequence[Decision], because: str
 ) -> None:
     with journal_file.update() as journal:
-        for submission_id in (decision.id.hex() for decision in decisions):
-            if needs_reason(journal, submission_id):
+        for decision in decisions:
+            submission_id = decision.id.hex()
+            if decision.verdict is Verdict.RELEASE and needs_reason(journal, submission_id):
                 journal.reasons[submission_id] = because
 
 
@@ -207,7 +209,8 @@ def _send(arguments: argparse.Namespace) -> int:
     say_take_down(journal.take_down)
     signer = file.signer if file.signer in keyring.staff() else "you"  # else it was refused
     origin = f"{len(file.verdicts)} in {arguments.file}, signed by {signer}."
-    sound = _find_sound(file, journal, report)
+    because = arguments.visible_because
+    sound = _find_sound(file, journal, because, report)
     if arguments.dry_run:
         say(origin)
         for verdict in sound:
@@ -217,6 +220,8 @@ def _send(arguments: argparse.Namespace) -> int:
 
     async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
         say(origin)
+        if because:
+            _remember_reason(journal_file, [one.decision for one in sound], because)
         await _hand_over_all(client, journal_file, sound, report)
         if not report.failed:
             say(f"The relay has them all. Delete {arguments.file}.")
@@ -225,15 +230,25 @@ def _send(arguments: argparse.Namespace) -> int:
     return connected(config, keyring, work)
 
 
-def _find_sound(file: VerdictFile, journal: Journal, report: _Report) -> list[SignedVerdict]:
-    """Return the verdicts about envelopes that this desk knows no other bytes of."""
+def _find_sound(
+    file: VerdictFile, journal: Journal, because: str | None, report: _Report
+) -> list[SignedVerdict]:
+    """Return the verdicts about envelopes that this desk knows no other bytes of.
+
+    A release must not go out either where something is visible here: whoever signed it may not
+    have looked.
+    """
     sound = []
     for submission_id, verdict in file.verdicts.items():
         digest = verdict.decision.envelope_sha256.hex()
-        if journal.envelopes.get(submission_id, digest) == digest:
-            sound.append(verdict)
+        try:
+            if journal.envelopes.get(submission_id, digest) != digest:
+                raise Corrupt("About another envelope than this desk has pulled.")
+            refuse_visible(journal, verdict.decision, because)
+        except RelayError as error:
+            report.fail(submission_id, error)
         else:
-            report.fail(submission_id, Corrupt("About another envelope than this desk has pulled."))
+            sound.append(verdict)
     return sound
 
 

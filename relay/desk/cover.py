@@ -183,6 +183,7 @@ def _expected(examined: Sequence[Examined], journal: Journal) -> int:
 
 def _remember(journal: Journal, examined: Sequence[Examined], done: Covered) -> None:
     journal.covering[done.id] = _expected(examined, journal) + len(done.covers)
+    journal.drop_reason(done.id)  # whoever covers it does not want it seen
     covers = [*journal.covers_of(done.id), *(box for _, box in done.covers)]
     journal.remember_covers(done.id, covers)
 

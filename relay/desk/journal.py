@@ -19,7 +19,7 @@ from relay.errors import Corrupt, RelayError
 from relay.queue.chain import Head
 from relay.queue.states import Verdict
 from relay.queue.verdicts import Decision
-from relay.scrub.found import Box
+from relay.scrub.found import Box, is_same
 from relay.scrub.wire import LONG_SIDE_PX
 from relay.seal.files import sync_folder
 from relay.seal.signing import Signer
@@ -157,8 +157,19 @@ class Journal:
         return tuple(Box(*sides) for sides in self.looked.get(submission_id, []))
 
     def remember_look(self, submission_id: str, visible: Iterable[Box]) -> None:
-        """Remember where something is visible that was not marked as printed."""
+        """Remember where something is visible that was not marked as printed.
+
+        A reason that was given before it was seen does not stand for it.
+        """
+        visible, known = list(visible), self.seen_in(submission_id)
+        if not all(any(is_same(box, other) for other in known) for box in visible):
+            self.drop_reason(submission_id)
         self.looked[submission_id] = [list(astuple(box)) for box in visible]
+
+    def drop_reason(self, submission_id: str) -> None:
+        """Have a release explained again, unless it was sent with that reason."""
+        if submission_id not in {**self.verdicts.sent, **self.verdicts.confirmed}:
+            self.reasons.pop(submission_id, None)
 
     def remember_covers(self, submission_id: str, boxes: Iterable[Box]) -> None:
         """Remember all that is to be covered of it."""

@@ -62,7 +62,8 @@ def _hides(cover: Box, box: Box) -> bool:
 def refuse_visible(journal: Journal, decision: Decision, because: str | None) -> None:
     """Return where a photo may go out: nothing is visible in it, or somebody says why.
 
-    because: why it is released all the same. What was released or signed before stays so.
+    because: why it is released all the same; a reason that was given here before will do. What was
+    sent before stays so. What was only signed, on this laptop or another, may not go out unseen.
 
     Raises:
         StillVisible: with what to do.
@@ -70,7 +71,7 @@ def refuse_visible(journal: Journal, decision: Decision, because: str | None) ->
     submission_id = decision.id.hex()
     if decision.verdict is not Verdict.RELEASE or because is not None:
         return
-    if is_decided(journal, decision):
+    if is_sent(journal, decision) or submission_id in journal.reasons:
         return
     cover = f"relay desk cover {submission_id}"
     if submission_id in journal.covering:
@@ -94,12 +95,11 @@ def needs_reason(journal: Journal, submission_id: str) -> bool:
 def was_looked_at(journal: Journal, decision: Decision) -> bool:
     """Whether this desk has looked, or need not: it is no release, or stands already."""
     is_looked = decision.id.hex() in {**journal.looked, **journal.covering}
-    return is_looked or decision.verdict is not Verdict.RELEASE or is_decided(journal, decision)
+    return is_looked or decision.verdict is not Verdict.RELEASE or is_sent(journal, decision)
 
 
-def is_decided(journal: Journal, decision: Decision) -> bool:
-    """Whether this desk has sent or signed that verdict before."""
+def is_sent(journal: Journal, decision: Decision) -> bool:
+    """Whether this desk has sent that verdict before."""
     submission_id, verdicts = decision.id.hex(), journal.verdicts
     sent = {verdicts.confirmed.get(submission_id), verdicts.sent.get(submission_id)}
-    signed = verdicts.signed.get(submission_id)
-    return str(decision.verdict) in sent or signed == decision.statement()
+    return str(decision.verdict) in sent

@@ -177,15 +177,43 @@ def verdicts(campaign: Path) -> list[str]:
     return [json.loads(one["statement"])["id"] for one in listed]
 
 
-def test_what_stands_already_is_not_refused(face: Path) -> None:
-    assert desk(face, *RELEASED).code == 0
+def test_what_was_sent_already_is_not_refused(face: Path) -> None:
     opened(face)
     assert boxes(face, "looked")
-    assert desk(face, *RELEASED).out == f"{ONE}: already to be released\n"
     with JournalFile(face).update() as journal:
-        journal.verdicts.signed.clear()
         journal.verdicts.confirmed[ONE] = "release"
     assert desk(face, "release", ONE, "--dry-run", "--to", "verdicts.json").code == 0
+
+
+def test_what_was_signed_before_anybody_looked_is_refused_and_not_sent(face: Path) -> None:
+    announce(face, seal(face), TWO)
+    assert desk(face, "release", ONE, TWO, "--to", "verdicts.json").code == 0
+    assert desk(face, "send", "verdicts.json", "--dry-run").code == 0
+    opened(face)
+    refused = desk(face, *RELEASED)
+    assert refused.code == 1
+    sent = desk(face, "send", "verdicts.json", "--dry-run")
+    assert (sent.code, sent.out) == (3, f"{TWO}: would be released\n")
+    assert f"{ONE}: Not released: what can be seen in 1 place" in sent.err
+    assert '--visible-because "…"' in sent.err
+    why = ("--visible-because", "the campaign's own portrait")
+    assert desk(face, "send", "verdicts.json", "--dry-run", *why).code == 0
+    assert desk(face, *RELEASED, *why).out == f"{ONE}: already to be released\n"
+    assert desk(face, *RELEASED).code == 0, "it has been said why"
+    assert desk(face, "send", "verdicts.json", "--dry-run").code == 0
+
+
+def test_a_reason_does_not_stand_for_what_was_found_later(face: Path) -> None:
+    folder = opened(face)
+    assert desk(face, *RELEASED, "--visible-because", "a portrait, in print").code == 0
+    opened(face, "again")
+    assert desk(face, "review", "opened", "--to", "sheet").code == 0
+    assert desk(face, *RELEASED).code == 0, "nothing new"
+    (folder / "photo.jpg").write_bytes(with_code())
+    assert desk(face, "review", "opened", "--to", "sheet").code == 0
+    assert read_journal(face)["reasons"] == {}
+    assert desk(face, *RELEASED).code == 1
+    assert desk(face, "send", "verdicts.json", "--dry-run").code == 1
 
 
 def test_of_several_the_others_are_released(face: Path) -> None:
