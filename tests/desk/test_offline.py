@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.desk.journal import JournalFile
 from relay.desk.manifest import NAME, write_manifest
 from relay.desk.signed import canonical
+from relay.scrub.found import Box
 from relay.seal import signing
 from relay.seal.signing import SigningIdentity
 from tests.conftest import FULL, RELAY, Service, Starter, at_terminal, configure, free_port
@@ -688,6 +690,23 @@ def decided(fresh: Round) -> Round:
 
 def send(decided: Round, *options: str, by: Laptop | None = None):  # noqa: ANN201
     return (by or decided.online).desk("send", decided.stick / "verdicts.json", *options)
+
+
+def test_what_this_laptop_sees_is_not_sent_until_somebody_says_why(decided: Round) -> None:
+    """Signed on a laptop on which nothing was seen, or a reason was given."""
+    online, (returned, seen, other) = decided.online, decided.ids
+    with JournalFile(online.folder).update() as journal:
+        for submission_id in (returned, seen):
+            journal.remember_look(submission_id, [Box(10, 20, 30, 40)])
+    done = send(decided)
+    assert done.code == 3
+    assert sorted(done.out.splitlines()) == sorted([f"{returned}: returned", f"{other}: released"])
+    assert f"{seen}: Not released: what can be seen in 1 place" in done.err
+    assert [one for one, *_ in verdicts_in_log(decided)] == sorted([returned, other])
+    assert send(decided, "--visible-because", "a portrait, in print").code == 0
+    assert online.journal["reasons"] == {seen: "a portrait, in print"}
+    assert [one for one, *_ in verdicts_in_log(decided)] == decided.ids
+    assert send(decided).code == 0, "what was sent stays so"
 
 
 def verdicts_in_log(decided: Round) -> list[tuple[str, str, str]]:
