@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from relay.errors import (
@@ -168,7 +169,8 @@ class Intake:
                 return await self._show(draft, untrusted_ticket, choice, way)
             self.door.require_open()
             sent = await self._send(draft, choice, way, is_chosen=True)
-            self.drafts.replace(untrusted_ticket, encode_sent(sent, choice))
+            with suppress(DraftGone):  # the service is about to end
+                self.drafts.replace(untrusted_ticket, encode_sent(sent, choice))
             return sent
 
     async def throw_away(self, untrusted_ticket: str) -> Acknowledgement | None:
