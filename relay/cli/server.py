@@ -113,7 +113,6 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _run(config: ServerConfig, words: list[str]) -> int:
     memory.overwrite_freed()
     from relay.intake.exposure import require_private  # noqa: PLC0415 - a desk has no server packages
-    from relay.web.serve import serve  # noqa: PLC0415 - the same
 
     require_private(config)
 
@@ -121,7 +120,13 @@ def _run(config: ServerConfig, words: list[str]) -> int:
         _accept_memory(config)
     _set_limits()
     _log_events()
-    asyncio.run(serve(config, on_ready=lambda: say("\n".join(words))))
+    from relay.intake.box import make_scrubber  # noqa: PLC0415 - the same
+
+    scrubber = make_scrubber(config)
+    scrubber.launch()  # it gets warm while the rest is loaded
+    from relay.web.serve import serve  # noqa: PLC0415 - the same
+
+    asyncio.run(serve(config, scrubber, on_ready=lambda: say("\n".join(words))))
     return 0
 
 

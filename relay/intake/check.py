@@ -11,6 +11,7 @@ from pathlib import Path
 from relay import memory
 from relay.config import ServerConfig
 from relay.errors import RelayError, ScrubFailed
+from relay.intake.box import make_scrubber
 from relay.intake.certificate import check_certificate
 from relay.intake.exposure import check_listeners
 from relay.intake.finding import Finding, State, advice, ok, refused
@@ -18,7 +19,6 @@ from relay.intake.keyfiles import check_key_files
 from relay.intake.machine import check_clock, check_decoders, check_dumps, check_swap
 from relay.intake.onion import check_tor
 from relay.intake.places import check_places
-from relay.intake.runtime import make_scrubber
 from relay.intake.storage import check_queue, check_room
 from relay.scrub.wire import ALL_LAYERS, Layer
 

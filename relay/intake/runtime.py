@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from relay import memory
 from relay.config import ServerConfig
 from relay.errors import NotKept
 from relay.intake.door import Door
@@ -18,7 +17,7 @@ from relay.intake.pending import WORDS_BYTES
 from relay.intake.submit import Intake, utc_today
 from relay.queue.store import SealedQueue
 from relay.receipt import ServiceKeys
-from relay.scrub.supervisor import Scrubber, accept
+from relay.scrub.supervisor import Scrubber
 from relay.seal.envelope import photo_budget
 from relay.seal.lists import load_staff
 
@@ -39,8 +38,10 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
+async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Runtime]:
     """Open queue and box, keep house while inside, close both on leaving.
+
+    box: not entered yet.
 
     Raises:
         ConfigInvalid: the service key, the staff file or the queue can't be used. A recipients
@@ -50,7 +51,7 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
     staff = load_staff(config.staff)
     async with (
         SealedQueue.open(config.database, max_queued=config.max_queued) as queue,
-        make_scrubber(config) as scrubber,
+        box as scrubber,
     ):
         if scrubber.missing:
             events.warning("accepted to be missing: %s", ", ".join(scrubber.missing))
@@ -84,15 +85,6 @@ async def open_runtime(config: ServerConfig) -> AsyncIterator[Runtime]:
                 task.cancel()
             await asyncio.gather(*housekeeping, return_exceptions=True)
             drafts.forget_all()
-
-
-def make_scrubber(config: ServerConfig) -> Scrubber:
-    """Return the box that a configuration asks for, not started yet."""
-    return Scrubber(
-        max_jpeg_bytes=photo_budget(config.envelope_bytes),
-        accepted=accept(name for name in config.accept_missing if name != memory.NAME),
-        heic=config.heic,
-    )
 
 
 async def _keep_house(queue: SealedQueue, doorkeeper: Doorkeeper, config: ServerConfig) -> None:

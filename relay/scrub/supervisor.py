@@ -136,6 +136,15 @@ class Scrubber:
         self._box = _BoxProcess(accepted=accepted)
         self._heic_box = _BoxProcess(accepted=accepted, is_heic=True) if heic else None
 
+    def launch(self) -> None:
+        """Start the boxes and don't wait: they get warm while somebody else loads something.
+
+        Raises:
+            ScrubFailed: a box does not start.
+        """
+        for box in self._boxes():
+            box.launch()
+
     async def __aenter__(self) -> Self:
         """Start the boxes and wait until they are warm.
 
@@ -313,12 +322,17 @@ class _BoxProcess:
         Raises: see Scrubber.__aenter__.
         """
         try:
-            with _as_failed_start():
-                self._launch()
+            if self.process is None:
+                self.launch()
             return await self._read_layers()
         except BaseException:  # cancelled too: nobody is to find a box whose walls nobody knows
             await self.stop()
             raise
+
+    def launch(self) -> None:
+        """Start the box; `start` waits for it."""
+        with _as_failed_start():
+            self._launch()
 
     def _launch(self) -> None:
         self._control, theirs = socket.socketpair()

@@ -16,6 +16,7 @@ from aiohttp import web
 from relay.config import HANDED_OVER, Endpoint, ServerConfig
 from relay.errors import ConfigInvalid
 from relay.intake.runtime import open_runtime
+from relay.scrub.supervisor import Scrubber
 from relay.web.app import create_desk_app, create_form_app, create_health_app
 from relay.web.connection import Connection, Silent, Sweeper
 from relay.web.onion import Circuit, Circuits, TorLine
@@ -30,8 +31,10 @@ _FIRST_HANDED_OVER = 3  # Source: sd_listen_fds(3), SD_LISTEN_FDS_START
 _SOCKET_MODE = 0o660  # its owner, and the group that tor and the operator are in
 
 
-async def serve(config: ServerConfig, *, on_ready: Callable[[], None]) -> None:
+async def serve(config: ServerConfig, scrubber: Scrubber, *, on_ready: Callable[[], None]) -> None:
     """Serve every listener until SIGTERM or SIGINT; call `on_ready` once they answer.
+
+    scrubber: not entered yet.
 
     Raises:
         ConfigInvalid: a file or an address can't be used.
@@ -42,7 +45,7 @@ async def serve(config: ServerConfig, *, on_ready: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        runtime = await stack.enter_async_context(open_runtime(config))
+        runtime = await stack.enter_async_context(open_runtime(config, scrubber))
         await _listen(
             stack,
             create_form_app(config, runtime, is_onion=False),

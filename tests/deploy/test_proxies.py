@@ -313,7 +313,8 @@ def test_whoever_hangs_up_leaves_the_relay_no_upload(
     start_front: StartFront, kind: str, dirty: bytes
 ) -> None:
     front = start_front(kind)
-    body, content = multipart([("token", front.token().encode(), None), ("photo", dirty, "x.jpg")])
+    photo = dirty + os.urandom(MIB)  # more than a proxy waits for before it speaks to the relay
+    body, content = multipart([("token", front.token().encode(), None), ("photo", photo, "x.jpg")])
     sender = Sender(front.proxy)
     sender.putrequest("POST", "/en/")
     sender.putheader("Content-Type", content)

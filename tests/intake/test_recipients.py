@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from relay.config import ServerConfig
 from relay.errors import Closed
+from relay.intake.box import make_scrubber
 from relay.intake.door import Cause, Door
 from relay.intake.doorkeeper import Doorkeeper
-from relay.intake.runtime import make_scrubber
 from relay.queue.store import SealedQueue
 from relay.seal.keys import HybridIdentity
 from relay.seal.lists import RecipientList, parse_recipients

@@ -17,6 +17,7 @@ import pytest
 
 from relay.config import ServerConfig
 from relay.errors import NotKept
+from relay.intake.box import make_scrubber
 from relay.intake.runtime import open_runtime
 from relay.queue.store import SealedQueue
 from relay.web.connection import MAX_CONNECTIONS
@@ -362,7 +363,7 @@ async def test_housekeeping_outlives_what_it_did_not_expect(
         turned.set()
 
     monkeypatch.setattr(SealedQueue, "last_turned", last_turned)
-    async with open_runtime(config), asyncio.timeout(20):
+    async with open_runtime(config, make_scrubber(config)), asyncio.timeout(20):
         await turned.wait()
 
 
