@@ -21,7 +21,7 @@ from relay.errors import (
 )
 from relay.scrub import supervisor
 from relay.scrub.canonical import SIZES
-from relay.scrub.supervisor import ScrubbedPhoto, Scrubber
+from relay.scrub.supervisor import Order, ScrubbedPhoto, Scrubber
 from relay.scrub.wire import ALL_LAYERS
 from tests import photos
 from tests.conftest import SHARED, tenth, wait_until
