@@ -39,9 +39,9 @@ class Look:
 LOOKS = (
     Look(net="centerface", most_px=950_000, least_score=0.25),
     Look(net="yunet", most_px=LONG_SIDE_PX**2, least_score=0.5),
-    Look(net="yunet", most_px=307_200, least_score=0.7, quarters=1),
-    Look(net="yunet", most_px=307_200, least_score=0.7, quarters=2),
-    Look(net="yunet", most_px=307_200, least_score=0.7, quarters=3),
+    Look(net="yunet", most_px=307_200, least_score=0.75, quarters=1),
+    Look(net="yunet", most_px=307_200, least_score=0.75, quarters=2),
+    Look(net="yunet", most_px=307_200, least_score=0.75, quarters=3),
 )
 
 

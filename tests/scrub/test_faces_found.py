@@ -98,9 +98,9 @@ def test_labelled_faces_are_found(looks: dict[str, Look]) -> None:
     assert figures["recall"] is not None
     assert figures["precision"] is not None
     assert figures["recall"] >= 0.97  # measured: 1.0 of 46
-    assert figures["precision"] >= 0.88  # measured: 0.90; what is wrong is most often a face twice
+    assert figures["precision"] >= 0.93  # measured: 46 of 47 boxes
     assert figures["pictures_missed"] == 0
-    assert len(result.flagged) <= 0.25 * len(result.face_free)  # measured: 5 of 28, with --full
+    assert len(result.flagged) <= 0.3 * len(result.face_free)  # measured: 7 of 28, with --full
 
 
 def test_what_was_covered_is_not_found_again(
