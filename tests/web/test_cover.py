@@ -15,6 +15,7 @@ from relay.receipt import read_receipt
 from relay.scrub.found import Box, cover_of
 from relay.scrub.wire import View
 from relay.seal.envelope import Submission
+from relay.web.pages import Pages, Place
 from tests import photos
 from tests.conftest import Answer, Service, Starter
 
@@ -270,6 +271,29 @@ def test_at_another_relay_a_draft_is_refused_plainly(service: Service, tmp_path:
         assert other.press(page).status == 410
     finally:
         other.stop()
+
+
+def test_what_can_not_be_taken_now_is_held_and_can_be_sent_later(start_service: Starter) -> None:
+    service = start_service(max_queued=1)
+    page = service.send(PHOTO)
+    other = service.send(photos.dirty_jpeg(photos.picture(640, 480))).receipt
+    held = service.press(page, "send", "c0")
+    assert held.status == 503
+    assert "<h1>Not sent yet. We can't take it at the moment.</h1>" in held.text
+    assert "We still have your photo" in held.text
+    again = service.press(held)
+    assert again.status == 503
+    service.post_receipt("withdraw", other)
+    assert read_receipt(service.press(again, looked=False).receipt)
+    submission, _ = the_one(service)
+    assert submission.covers == 2, "with her ticks"
+
+
+def test_a_page_that_brought_no_ticket_is_not_told_that_we_have_her_photo() -> None:
+    page = Pages(Place(name="clearnet")).render("held.html", language="en", fields={})
+    assert page.text is not None
+    assert "We still have" not in page.text
+    assert "<form" not in page.text
 
 
 def test_other_sites_can_not_press_send(service: Service) -> None:
