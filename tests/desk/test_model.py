@@ -461,11 +461,16 @@ class Campaign(RuleBasedStateMachine):
             assert path.read_bytes() == self.model.all[name].sealed
         gone = set(client.handout["gone"])
         assert not gone & set(desk.copies()), "what was taken back is destroyed here too"
-        # What this desk returned goes too: where it was killed in between, with the next pull.
+        # So does what this desk has returned, or was told of by a pull that was killed in between:
+        # the relay may have forgotten it since.
         returned = (State.RETURNED, desk.signer)
-        mine_too = {kept.id for kept in self.model.all.values() if kept.verdict == returned}
+        due = {
+            kept.id
+            for kept in self.model.all.values()
+            if kept.verdict == returned or kept.state in GONE
+        }
         destroyed = set(pulled.destroyed)
-        assert gone & before <= destroyed <= (gone | mine_too) & before or self.is_race
+        assert gone & before <= destroyed <= due & before or self.is_race
         released = (State.RELEASED, desk.signer)
         mine = {kept.id for kept in self.model.all.values() if kept.verdict == released}
         assert set(client.handout["take_down"]) & mine <= set(pulled.take_down)
