@@ -15,13 +15,14 @@ from PIL import Image
 from relay.scrub import weights
 from relay.scrub.canonical import Size
 from relay.scrub.faces import Edges
-from relay.scrub.found import GROWN
+from relay.scrub.found import GROWN, clipped
 from relay.scrub.nets import CenterFace, Floats, Net, Rgb, YuNet, suppress
 from relay.scrub.wire import LONG_SIDE_PX
 
 _MOST_SHARED = 0.4  # boxes that share more of what they cover together are one face
 _MOST_INSIDE = 0.5  # of the smaller of two boxes
 _MOST_TIMES = 3  # as large as the other: one face twice, not a face before another
+_BLACKEST, _MOST_BLACK = 3, 0.8  # of 255; of what is in a box
 _WARM_PX = (96, 64)
 
 
@@ -79,7 +80,8 @@ class Looks:
             for one, (_, size, _) in zip(boxes, wanted, strict=True)
         ]
         kept = _merge(suppress(np.concatenate(whole), _MOST_SHARED))
-        return [(left, top, right, bottom) for left, top, right, bottom, _ in kept.tolist()]
+        boxes_only = [(left, top, right, bottom) for left, top, right, bottom, _ in kept.tolist()]
+        return [edges for edges in boxes_only if not _is_covered(picture, edges)]
 
     def _take(self, rgb: Rgb, look: Look) -> Floats:
         """Return what one look finds, upright."""
@@ -102,6 +104,13 @@ class Looks:
             *zxingcpp.read_barcodes(grey, others, try_invert=False),
         ]
         return [_edges(code.position) for code in codes]
+
+
+def _is_covered(picture: Image.Image, edges: Edges) -> bool:
+    """Whether what is taken for a face is a cover: a head without one still looks like a head."""
+    box = clipped(*edges, picture.size)
+    inside = np.asarray(picture.crop((box.x, box.y, box.right, box.bottom)))
+    return bool((inside.max(axis=2) <= _BLACKEST).mean() > _MOST_BLACK)
 
 
 def _shrink(picture: Image.Image, size: Size) -> Rgb:

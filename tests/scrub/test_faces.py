@@ -126,6 +126,19 @@ def test_a_code_is_found_and_the_largest_comes_first(
     assert detector.find(picture) == [qr, face]
 
 
+def test_a_cover_is_not_taken_for_the_face_that_it_hides(
+    detector: Detector, astronaut: Image.Image
+) -> None:
+    (found,) = detector.find(astronaut)
+    copy = astronaut.copy()
+    box = found.box
+    copy.paste(0, (box.x, box.y, box.right, box.bottom))
+    assert detector.find(copy) == []
+    copy.paste((40, 40, 40), (box.x, box.y, box.right, box.bottom))
+    for one in detector.find(copy):  # only what is black counts as a cover
+        assert one.kind is Kind.FACE
+
+
 def test_the_same_pixels_give_the_same_answer(detector: Detector, astronaut: Image.Image) -> None:
     pictures = [astronaut, photos.noise(960, 720), photos.picture(640, 480)]
     first = [detector.find(picture) for picture in pictures]
