@@ -8,7 +8,6 @@ overwritten, nobody has.
 import asyncio
 import base64
 import binascii
-import hmac
 import secrets
 import time
 from collections import Counter
@@ -40,6 +39,16 @@ class _Draft:
     began: float
     is_sent: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unlocked:
+    """A draft with the whole of its key, and what is in it."""
+
+    name: bytes
+    draft: _Draft
+    key: bytes = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 class Drafts:
@@ -104,14 +113,7 @@ class Drafts:
             DraftGone: its time has run out, it was thrown away, we were started again, it is
                 another relay's, or the ticket was tampered with.
         """
-        name, hers = _parse(untrusted_ticket)
-        draft = self._find(name)
-        try:
-            padded = SecretBox(_key(draft.half, hers, name)).decrypt(draft.sealed)
-        except CryptoError:
-            raise DraftGone from None
-        length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
-        return padded[_LENGTH_BYTES : _LENGTH_BYTES + length]
+        return self._unlock(untrusted_ticket).content
 
     def lock(self, untrusted_ticket: str) -> asyncio.Lock:
         """Return what two presses on one page take turns by.
@@ -119,8 +121,7 @@ class Drafts:
         Raises:
             DraftGone: as `read`.
         """
-        self.read(untrusted_ticket)
-        return self._find(_parse(untrusted_ticket)[0]).lock
+        return self._unlock(untrusted_ticket).draft.lock
 
     def replace(self, untrusted_ticket: str, content: bytes) -> None:
         """Hold what it was answered in the place of a draft that was sent, for as long as a draft.
@@ -128,12 +129,11 @@ class Drafts:
         Raises:
             DraftGone: as `read`.
         """
-        self.read(untrusted_ticket)
-        name, hers = _parse(untrusted_ticket)
-        draft = self._find(name)
-        draft.sealed = self._seal(content, _key(draft.half, hers, name))
+        unlocked = self._unlock(untrusted_ticket)
+        draft = unlocked.draft
+        draft.sealed = self._seal(content, unlocked.key)
         draft.is_sent, draft.began = True, self._clock()
-        self._drafts[name] = self._drafts.pop(name)  # they stand in the order of their times
+        self._drafts[unlocked.name] = self._drafts.pop(unlocked.name)  # in the order of their times
 
     def drop(self, untrusted_ticket: str) -> None:
         """Forget a draft.
@@ -141,8 +141,7 @@ class Drafts:
         Raises:
             DraftGone: as `read`.
         """
-        self.read(untrusted_ticket)
-        self._drop(_parse(untrusted_ticket)[0])
+        self._drop(self._unlock(untrusted_ticket).name)
 
     def expire(self) -> None:
         """Forget those whose time has run out, but none that is being sent."""
@@ -156,12 +155,24 @@ class Drafts:
         for name in list(self._drafts):
             self._drop(name)
 
-    def _find(self, name: bytes) -> _Draft:
+    def _unlock(self, untrusted_ticket: str) -> _Unlocked:
+        """Return the draft that a ticket opens.
+
+        Raises:
+            DraftGone: as `read`.
+        """
         self.expire()
-        for known, draft in self._drafts.items():
-            if hmac.compare_digest(known, name):
-                return draft
-        raise DraftGone
+        name, hers = _parse(untrusted_ticket)
+        draft = self._drafts.get(name)
+        if draft is None:
+            raise DraftGone
+        key = _key(draft.half, hers, name)
+        try:
+            padded = SecretBox(key).decrypt(draft.sealed)
+        except CryptoError:
+            raise DraftGone from None
+        content = padded[_LENGTH_BYTES:][: int.from_bytes(padded[:_LENGTH_BYTES], "big")]
+        return _Unlocked(name=name, draft=draft, key=key, content=content)
 
     def _drop(self, name: bytes) -> None:
         draft = self._drafts.pop(name)
