@@ -250,16 +250,9 @@ async def scrub_again(
     except ScrubFailed:
         quality, is_clean = QUALITY, False
     try:
-        order = Order(
-            quality=quality,
-            is_ours=is_clean,
-            is_looked_at=not covers,
-            marks=[Mark(box=box) for box in covers],
-        )
+        marks = [Mark(box=box) for box in covers]
+        order = Order(quality=quality, is_ours=is_clean, marks=marks)
         photo = await scrubber.scrub(untrusted_photo, order)
-        if covers:  # marks come last in the box: what it finds lies under them
-            seen = await scrubber.scrub(photo.jpeg, Order(quality=photo.quality, is_ours=True))
-            photo = replace(photo, found=seen.found)
     except SubmissionRefused:
         raise Corrupt("What is inside is not a photo.") from None
     except BoxBroken:

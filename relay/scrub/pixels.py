@@ -174,6 +174,7 @@ def _redraw(untrusted_photo: bytes, kind: Kind, wish: Wish) -> Redrawn:
     orientation = _find_orientation(untrusted_photo, kind, parts, picture)
     if orientation in _UPRIGHT:
         canvas = canvas.transpose(_UPRIGHT[orientation])
+    paint.cover(canvas, wish.marks, before=canvas.size)  # first: what is covered is not found
     found = tuple(wish.find(canvas)) if wish.find else ()
     if len(found) > MOST_FOUND:  # to leave some out would be to leave them visible
         raise TooComplexError
@@ -327,16 +328,14 @@ def _draw(visible: Image.Image, plan: Plan, space: colour.Space | None) -> Image
 def _encode_to_fit(canvas: Image.Image, wish: Wish) -> tuple[bytes, Size, int]:
     """Lower the quality, then the size, until it fits. Returns JPEG, size, quality.
 
-    The covers of a photo are drawn at each size anew, since they keep to its blocks; those of a
-    view before it is made smaller, so that it shows neither more nor less than the photo will.
+    Its covers are drawn already. Those of a photo are drawn at each size anew, since they keep to
+    its blocks; a view shows neither more nor less of them than the photo will.
     """
     quality = min(wish.quality, wish.view.quality)
     most_bytes = min(wish.max_bytes, wish.view.max_bytes)
     is_photo = wish.view is View.PHOTO
     smaller = canonical.smaller(canvas.size) if is_photo else []
     lowest = _LOWEST_QUALITY if is_photo else _LOWEST_VIEW_QUALITY
-    if not is_photo:
-        paint.cover(canvas, wish.marks, before=canvas.size)
     for size in (canonical.view_size(canvas.size, wish.view), *smaller):
         fresh = canvas if size == canvas.size else canvas.resize(size, Image.Resampling.HAMMING)
         draw = paint.cover if is_photo else paint.number

@@ -96,3 +96,15 @@ def test_there_is_a_view_of_every_photo(size: tuple[int, int], view: View) -> No
     shown = redraw(noise, replace(WISH, view=view))
     assert shown.jpeg
     assert len(shown.jpeg) <= view.max_bytes
+
+
+def test_what_is_covered_is_not_there_to_be_found() -> None:
+    """One job covers and looks: what it looks at is what comes back."""
+    seen: list[Image.Image] = []
+
+    def look(picture: Image.Image) -> list[Found]:
+        seen.append(picture.copy())
+        return []
+
+    redraw(PHOTO, replace(WISH, marks=[Mark(box=BOX)], find=look))
+    assert [brightest(picture, BOX) for picture in seen] == [0]
