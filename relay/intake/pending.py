@@ -3,7 +3,7 @@
 import base64
 import datetime as dt
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Literal
 
 from relay.intake.choice import Choice, Looked
@@ -31,17 +31,24 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
-    """A submission that was cleaned and looked at, and not sent. jpeg: without any cover."""
+class Words:
+    """What she wrote and chose beside the photo."""
 
-    token: bytes = field(repr=False)
-    digest: bytes = field(repr=False)
     message: str = field(repr=False)
     language: str
     poster: Poster | None
     may_post: bool
     may_quote: bool
     not_before: dt.date | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A submission that was cleaned and looked at, and not sent. jpeg: without any cover."""
+
+    token: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
+    words: Words
     removed: tuple[str, ...]
     quality: int
     looked: Looked
@@ -49,45 +56,32 @@ class Draft:
 
     def encode(self) -> bytes:
         """Return at most `WORDS_BYTES` more bytes than the photo has."""
-        found = [
-            [one.kind, one.box.x, one.box.y, one.box.width, one.box.height]
-            for one in self.looked.found
-        ]
+        day = self.words.not_before
         fields = {
             "token": base64.b64encode(self.token).decode(),
             "digest": self.digest.hex(),
-            "message": self.message,
-            "language": self.language,
-            "poster": self.poster,
-            "may_post": self.may_post,
-            "may_quote": self.may_quote,
-            "not_before": self.not_before.isoformat() if self.not_before else None,
+            "words": asdict(self.words) | {"not_before": day.isoformat() if day else None},
             "removed": self.removed,
             "quality": self.quality,
             "size": self.looked.size,
-            "found": found,
+            "found": [[one.kind, *astuple(one.box)] for one in self.looked.found],
         }
-        words = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-        return len(words).to_bytes(_LENGTH_BYTES, "big") + words + self.jpeg
+        return _join(fields, self.jpeg)
 
     @classmethod
     def decode(cls, content: bytes) -> "Draft":
         """Read what `encode` wrote. It was authenticated on its way."""
         fields, jpeg = _split(content)
-        day, found = fields["not_before"], fields.pop("found")
-        looked = Looked(
-            size=tuple(fields.pop("size")),
-            found=tuple(Found(kind=Kind(kind), box=Box(*sides)) for kind, *sides in found),
-        )
+        words = fields["words"]
+        day = words["not_before"]
+        found = (Found(kind=Kind(kind), box=Box(*sides)) for kind, *sides in fields["found"])
         return cls(
-            **fields
-            | {
-                "token": base64.b64decode(fields["token"]),
-                "digest": bytes.fromhex(fields["digest"]),
-                "not_before": dt.date.fromisoformat(day) if day else None,
-                "removed": tuple(fields["removed"]),
-            },
-            looked=looked,
+            token=base64.b64decode(fields["token"]),
+            digest=bytes.fromhex(fields["digest"]),
+            words=Words(**words | {"not_before": dt.date.fromisoformat(day) if day else None}),
+            removed=tuple(fields["removed"]),
+            quality=fields["quality"],
+            looked=Looked(size=tuple(fields["size"]), found=tuple(found)),
             jpeg=jpeg,
         )
 
@@ -100,8 +94,7 @@ def encode_sent(sent: Acknowledgement, choice: Choice) -> bytes:
         "report": sent.report,
         "choice": choice.encode().decode(),
     }
-    words = json.dumps(fields, separators=(",", ":")).encode()
-    return len(words).to_bytes(_LENGTH_BYTES, "big") + words + sent.preview
+    return _join(fields, sent.preview)
 
 
 def find_sent(content: bytes, choice: Choice) -> Acknowledgement | None:
@@ -116,6 +109,11 @@ def find_sent(content: bytes, choice: Choice) -> Acknowledgement | None:
         preview=preview,
         is_other=fields["choice"] != choice.encode().decode(),
     )
+
+
+def _join(fields: dict[str, Any], jpeg: bytes) -> bytes:
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return len(text).to_bytes(_LENGTH_BYTES, "big") + text + jpeg
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], bytes]:

@@ -18,7 +18,7 @@ from relay.errors import (
 from relay.intake.choice import Choice, Looked
 from relay.intake.door import Cause, Door
 from relay.intake.drafts import Drafts
-from relay.intake.pending import Acknowledgement, Draft, Poster, encode_sent, find_sent
+from relay.intake.pending import Acknowledgement, Draft, Words, encode_sent, find_sent
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys, digest_content
 from relay.scrub.canonical import Size
@@ -38,12 +38,7 @@ class Upload:
 
     token: str = field(repr=False)
     untrusted_photo: bytearray = field(repr=False)
-    message: str = field(repr=False)
-    language: str
-    poster: Poster | None
-    may_post: bool
-    may_quote: bool
-    not_before: dt.date | None
+    words: Words
     is_to_be_shown: bool = False  # she wants to see it and cover more before it is sent
 
 
@@ -51,14 +46,13 @@ class Upload:
 class NotSentYet:
     """What the cover page shows: the picture as it would be sent, numbered, and what to choose.
 
-    draft: her words and choices. problem: why it was not sent, where she wanted that.
+    problem: why it was not sent, where she wanted that.
     """
 
     ticket: str = field(repr=False)
     preview: bytes = field(repr=False)
-    looked: Looked
-    choice: Choice
     draft: Draft = field(repr=False)
+    choice: Choice
     problem: SubmissionRefused | None = None
 
 
@@ -95,19 +89,14 @@ class Intake:
         """
         self.door.require_open()
         token = self.keys.check_token(upload.token)
-        message = tidy_message(upload.message)
+        words = replace(upload.words, message=tidy_message(upload.words.message))
         photo = await self.scrubber.scrub(
             upload.untrusted_photo, is_wanted=way.is_wanted, lane=way.lane
         )
         draft = Draft(
             token=token,
-            digest=_digest(upload, message),
-            message=message,
-            language=upload.language,
-            poster=upload.poster,
-            may_post=upload.may_post,
-            may_quote=upload.may_quote,
-            not_before=upload.not_before,
+            digest=_digest(upload.untrusted_photo, words),
+            words=words,
             removed=tuple(photo.removed.words()),
             quality=photo.quality,
             looked=Looked(size=photo.size, found=photo.found),
@@ -141,12 +130,7 @@ class Intake:
             shown, problem = draft.looked.fit(Choice(visible=choice.visible)), error
         preview = await self._preview(draft.jpeg, draft.looked.preview(shown), way)
         return NotSentYet(
-            ticket=ticket,
-            preview=preview,
-            looked=draft.looked,
-            choice=choice,
-            draft=draft,
-            problem=problem,
+            ticket=ticket, preview=preview, draft=draft, choice=choice, problem=problem
         )
 
     async def send(
@@ -226,12 +210,7 @@ class Intake:
         envelope = seal_envelope(
             Submission(
                 campaign=campaign.name,
-                language=draft.language,
-                message=draft.message,
-                may_quote=draft.may_quote,
-                poster=draft.poster,
-                may_post=draft.may_post,
-                not_before=draft.not_before,
+                **vars(draft.words),
                 covers=len(covers),
                 visible=_sides(draft.looked, choice, size),
                 scrub={"removed": list(draft.removed), "quality": quality, **report},
@@ -303,9 +282,9 @@ def _sides(looked: Looked, choice: Choice, size: Size) -> tuple[tuple[int, int, 
     return tuple((box.x, box.y, box.width, box.height) for box in boxes)
 
 
-def _digest(upload: Upload, message: str) -> bytes:
-    choices = (upload.poster, upload.may_post, upload.may_quote, upload.not_before)
-    return digest_content([upload.untrusted_photo, message.encode(), repr(choices).encode()])
+def _digest(untrusted_photo: bytearray, words: Words) -> bytes:
+    choices = (words.poster, words.may_post, words.may_quote, words.not_before)
+    return digest_content([untrusted_photo, words.message.encode(), repr(choices).encode()])
 
 
 def utc_today() -> dt.date:

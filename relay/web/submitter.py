@@ -26,7 +26,7 @@ from relay.errors import (
 )
 from relay.intake.choice import read_choice
 from relay.intake.events import report
-from relay.intake.pending import POSTERS, Acknowledgement, Draft
+from relay.intake.pending import POSTERS, Acknowledgement, Words
 from relay.intake.submit import Intake, NotSentYet, Upload, Way
 from relay.queue.store import Standing
 from relay.receipt import grouped, read_receipt
@@ -139,12 +139,12 @@ class SubmitterPages:
                 receipt=grouped(outcome.receipt),
                 removals=REMOVALS,
             )
-        looked, problem = outcome.looked, outcome.problem
+        looked, problem = outcome.draft.looked, outcome.problem
         return self.pages.render(
             "cover.html",
             language=language,
             shown=outcome,
-            fields=_fields(outcome.draft),
+            fields=_fields(outcome.draft.words),
             counts=looked.report(outcome.choice),
             is_hard=is_hard(looked.found),
             status=problem.http_status if problem else 200,
@@ -299,24 +299,26 @@ def _read_upload(form: Form, language: str) -> Upload:
     return Upload(
         token=fields["token"],
         untrusted_photo=form.untrusted_photo,
-        message=fields.get("message", ""),
-        language=language,
-        poster=poster,
-        may_post=fields.get("may_post") == "yes",
-        may_quote=fields.get("may_quote") == "yes",
-        not_before=_read_day(fields.get("not_before", "")),
+        words=Words(
+            message=fields.get("message", ""),
+            language=language,
+            poster=poster,
+            may_post=fields.get("may_post") == "yes",
+            may_quote=fields.get("may_quote") == "yes",
+            not_before=_read_day(fields.get("not_before", "")),
+        ),
         is_to_be_shown=fields.get("look") == "yes",
     )
 
 
-def _fields(draft: Draft) -> dict[str, str]:
-    """Return what a draft's form had in it, to fill another with it."""
+def _fields(words: Words) -> dict[str, str]:
+    """Return what a form had in it, to fill another with it."""
     chosen = {
-        "message": draft.message,
-        "poster": draft.poster or "",
-        "may_post": "yes" if draft.may_post else "",
-        "may_quote": "yes" if draft.may_quote else "",
-        "not_before": draft.not_before.isoformat() if draft.not_before else "",
+        "message": words.message,
+        "poster": words.poster or "",
+        "may_post": "yes" if words.may_post else "",
+        "may_quote": "yes" if words.may_quote else "",
+        "not_before": words.not_before.isoformat() if words.not_before else "",
     }
     return {name: text for name, text in chosen.items() if text}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.errors import KeepNothing
 from relay.intake.choice import MOST_NUMBERED, SQUARES, Choice, Looked, read_choice
-from relay.intake.pending import WORDS_BYTES, Acknowledgement, Draft, encode_sent, find_sent
+from relay.intake.pending import WORDS_BYTES, Acknowledgement, Draft, Words, encode_sent, find_sent
 from relay.scrub.canonical import SIZES
 from relay.scrub.found import BLOCK_PX, MOST_FOUND, Box, Found, Kind, cover_of, is_hard, unmarked
 
@@ -158,12 +158,17 @@ def test_what_was_marked_is_told_from_what_was_not() -> None:
 
 
 def draft(**changed: object) -> Draft:
-    fields = {
-        "token": b"t" * 36, "digest": b"d" * 32, "message": "سلام\n🙂", "language": "en",
-        "poster": None, "may_post": True, "may_quote": False, "not_before": dt.date(2026, 3, 1),
-        "removed": ("position",), "quality": 85, "looked": LOOKED, "jpeg": b"\xff\xd8\xff\0",
+    words = {
+        "message": "سلام\n🙂", "language": "en", "poster": None, "may_post": True,
+        "may_quote": False, "not_before": dt.date(2026, 3, 1),
     }  # fmt: skip
-    return Draft(**fields | changed)  # type: ignore[arg-type] - as in the dictionary
+    fields = {
+        "token": b"t" * 36, "digest": b"d" * 32, "removed": ("position",), "quality": 85,
+        "looked": LOOKED, "jpeg": b"\xff\xd8\xff\0",
+    }  # fmt: skip
+    about = {name: changed.get(name, value) for name, value in words.items()}
+    others = {name: changed.get(name, value) for name, value in fields.items()}
+    return Draft(words=Words(**about), **others)  # type: ignore[arg-type] - as in the dictionaries
 
 
 def test_a_draft_comes_back_as_it_was() -> None:
