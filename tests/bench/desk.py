@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from relay.seal.envelope import Submission, pack, photo_budget, seal_envelope
 from relay.seal.files import load_identities
 from relay.seal.keys import ClassicIdentity
 from tests import photos
+from tests.bench.scrub import high_water_kb
 from tests.conftest import RELAY
 
 ENVELOPE_BYTES = 512 * 1024
@@ -102,14 +102,6 @@ def run(command: list[str], cwd: Path) -> tuple[float, float]:
     if process.returncode:
         sys.exit(f"{' '.join(command)}: status {process.returncode}")
     return time.monotonic() - before, peak / 1024
-
-
-def high_water_kb(pid: int) -> int:
-    """VmHWM of proc(5); 0 where the process has just ended."""
-    with suppress(OSError):
-        status = Path(f"/proc/{pid}/status").read_text()
-        return next((int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line), 0)
-    return 0
 
 
 def measure(folder: Path, count: int) -> list[Run]:

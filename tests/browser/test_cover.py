@@ -12,10 +12,11 @@ from tests import photos
 from tests.browser.chromium import Browser, Chromium
 from tests.browser.firefox import Firefox
 from tests.conftest import Service
+from tests.faces.fetch import CACHE
 from tests.web.test_cover import opened
 
 pytestmark = pytest.mark.browser
-PORTRAIT = Path(__file__).parent.parent / "scrub" / "astronaut.png"
+PORTRAIT = CACHE / "astronaut.png"
 HEAD = (120, 0, 330, 240)  # left, top, right, bottom in the portrait
 SCENE = (1280, 960)
 MESSAGE = "zebras over the quiet river"

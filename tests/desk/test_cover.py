@@ -19,11 +19,12 @@ from relay.desk.journal import JournalFile
 from relay.scrub.found import Box
 from relay.seal.envelope import Submission
 from tests import photos
-from tests.conftest import RELAY, ROOT, Result, relay
+from tests.conftest import RELAY, Result, relay
 from tests.envelopes import PLAIN, announce, clean_photo, read_journal, seal
+from tests.faces.fetch import CACHE
 
 ONE, TWO, THREE = ("5d2f1c0a" + "1" * 24, "77aa00bb" + "2" * 24, "c0ffee00" + "3" * 24)
-ASTRONAUT = ROOT / "tests" / "scrub" / "astronaut.png"  # scripts/setup test fetches it
+ASTRONAUT = CACHE / "astronaut.png"
 HER_FACE = (460, 230, 630, 450)  # left, top, right, bottom, of what no cover may leave
 CODE_AT = (1200, 900)
 CODE_PX = 290

@@ -16,8 +16,9 @@ from relay.scrub import nets, supervisor, weights
 from relay.scrub.faces import WEIGHTS, Detector
 from relay.scrub.found import Box, Kind
 from tests import photos
+from tests.faces.fetch import CACHE
 
-ASTRONAUT = Path(__file__).with_name("astronaut.png")
+ASTRONAUT = CACHE / "astronaut.png"
 FACE = (180, 65, 265, 175)  # left, top, right, bottom of what every cover of her face has to hold
 TURNS = {
     0: None,

