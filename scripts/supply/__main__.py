@@ -1,10 +1,11 @@
-"""`python -m scripts.supply check | sbom`: see the package."""
+"""`python -m scripts.supply check | sbom | update | review CODE NAME`: see the package."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from scripts.supply import locks, sbom, wheel
+from relay.web.catalogues import LANGUAGES, SOURCE
+from scripts.supply import catalogues, locks, sbom, wheel
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -12,13 +13,30 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def main() -> int:
     """Do what was asked; 1 if something is wrong, which is said."""
     parser = argparse.ArgumentParser(prog="python -m scripts.supply", description=__doc__)
-    parser.add_argument("what", choices=["check", "sbom"])
-    if parser.parse_args().what == "sbom":
-        sbom.write_all(ROOT)
-        return 0
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name in ("check", "sbom", "update"):
+        commands.add_parser(name)
+    review = commands.add_parser("review")
+    review.add_argument("code", choices=[code for code in LANGUAGES if code != SOURCE])
+    review.add_argument("by", metavar="NAME")
+    arguments = parser.parse_args()
+    match arguments.what:
+        case "sbom":
+            sbom.write_all(ROOT)
+        case "update":
+            catalogues.update(ROOT)
+        case "review":
+            catalogues.record_review(ROOT, arguments.code, arguments.by)
+        case _:
+            return _check()
+    return 0
+
+
+def _check() -> int:
     problems = locks.check(ROOT) or [*sbom.check(ROOT), *wheel.check(ROOT)]
+    problems += catalogues.check(ROOT)
     for problem in problems:
-        print(f"supply chain: {problem}", file=sys.stderr)
+        print(problem, file=sys.stderr)
     return 1 if problems else 0
 
 
