@@ -25,6 +25,7 @@ HANDED_OVER: Literal["systemd"] = "systemd"
 _LONGEST_SOCKET = 107  # bytes; source: sockaddr_un in unix(7)
 _ONION = re.compile(r"[a-z2-7]{56}\.onion")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+")
+_ELSEWHERE = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[!-~]*")
 _PROXY = re.compile(r"socks5h://([0-9.]+|localhost|\[[0-9a-f:]+\]):[0-9]{1,5}")
 LISTENERS = ("listen", "onion_listen", "desk_listen", "health_listen")
 
@@ -86,6 +87,10 @@ class ServerConfig:
     same_day_pull: bool = False
     # Seconds between two cover writes.
     cover_write_s: int = 60
+    # Languages that nobody who grew up with them has reviewed, and that are offered all the same.
+    accept_unreviewed: tuple[str, ...] = ()
+    # Where "Leave this page" leads: a site that anybody may look at, and that is not blocked there.
+    leave_to: str = "https://www.wikipedia.org/"
     # Take HEIC too, in a box of its own: one more decoder that is often attacked.
     heic: bool = False
     # Protections that this machine lacks and the operator accepts to be without, by name.
@@ -115,6 +120,8 @@ class ServerConfig:
                 raise ConfigInvalid(f"{path}: {setting.name} is at most {_MOST_DAYS}")
         if config.cover_write_s > _MOST_COVER_S:
             raise ConfigInvalid(f"{path}: cover_write_s is at most {_MOST_COVER_S}")
+        if not _ELSEWHERE.fullmatch(config.leave_to):
+            raise ConfigInvalid(f"{path}: leave_to is an address such as https://example.org/")
         if config.max_upload_bytes > 64 * 1024**2:
             raise ConfigInvalid(f"{path}: max_upload_bytes is at most 64 MiB")
         return config

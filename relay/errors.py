@@ -92,6 +92,13 @@ class FormUnreadable(SubmissionRefused):
     hint = "Choose the photo again and press Send once."
 
 
+class TrapFilled(SubmissionRefused):
+    """Programs that fill in every form they find fill this field in too; so may her browser."""
+
+    message = "A field that must stay empty was filled in."
+    hint = "Your browser may have done that. Choose the photo again and press Send: now it is gone."
+
+
 class FormExpired(SubmissionRefused):
     message = "This page was open for too long."
     hint = "Choose the photo again and press Send: the form below is fresh."

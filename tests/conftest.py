@@ -117,6 +117,13 @@ def multipart(parts: list[tuple[str, bytes, str | None]]) -> tuple[bytes, str]:
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Go where nobody is led by an answer."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 @dataclass
 class Service:
     """`relay demo` as a real process, and a browser of few words."""
@@ -174,7 +181,7 @@ class Service:
         request = urllib.request.Request(  # noqa: S310 - our own loopback address
             self.url + path, data=body, headers=headers or {}, method=method
         )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
         try:
             with opener.open(request, timeout=60) as response:
                 return Answer(response.status, dict(response.headers), response.read())

@@ -9,9 +9,10 @@ from relay.config import ServerConfig
 from relay.errors import HostUnknown, MethodRefused, PageMissing, RelayError
 from relay.intake.events import report
 from relay.intake.runtime import Runtime
+from relay.web.catalogues import SOURCE, offer
 from relay.web.desk_api import DeskApi
-from relay.web.headers import METHODS, dress
-from relay.web.pages import FALLBACK, FIELDS, LANGUAGES, Pages, Place
+from relay.web.headers import HTTPS_ALONE, METHODS, dress
+from relay.web.pages import FIELDS, Pages, Place, english_alone
 from relay.web.submitter import SubmitterPages
 from relay.web.upload import Budget, Limits
 
@@ -33,7 +34,8 @@ def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -
         onion_address=config.onion_address,
         is_https=config.is_https and not is_onion,
     )
-    pages = Pages(place)
+    languages = offer(accepted=config.accept_unreviewed, is_demo=config.demo)
+    pages = Pages(place, languages)
     submitter = SubmitterPages(
         intake=intake,
         pages=pages,
@@ -45,6 +47,7 @@ def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -
             max_bytes=config.max_upload_bytes,
             min_bytes_per_minute=config.min_bytes_per_minute,
         ),
+        leave_to=config.leave_to,
     )
     app = _application(pages)
     if config.demo and not is_onion:
@@ -55,7 +58,7 @@ def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -
 
 def create_desk_app(runtime: Runtime) -> web.Application:
     """Return the desk's application, for a listener of its own."""
-    app = _application(Pages(Place(name="desk")))
+    app = _application(english_alone(Place(name="desk")))
     app.add_routes(DeskApi(runtime.handover).routes())
     return app
 
@@ -71,21 +74,23 @@ def create_health_app(runtime: Runtime) -> web.Application:
             return web.Response(text="\n".join(lines) + "\n", status=error.http_status)
         return web.Response(text="open\n")
 
-    app = _application(Pages(Place(name="health")))
+    app = _application(english_alone(Place(name="health")))
     app.add_routes([web.get("/healthz", show_health)])
     return app
 
 
 def _application(pages: Pages) -> web.Application:
     app = web.Application(middlewares=[_error_pages(pages)])
-    app.on_response_prepare.append(_dress_the_rest)
+
+    async def dress_the_rest(_: web.Request, response: web.StreamResponse) -> None:
+        """Set our headers on what aiohttp answers by itself, outside the middleware."""
+        if "Content-Security-Policy" not in response.headers:
+            dress(response)
+        if pages.place.is_https:
+            response.headers.update(HTTPS_ALONE)
+
+    app.on_response_prepare.append(dress_the_rest)
     return app
-
-
-async def _dress_the_rest(_: web.Request, response: web.StreamResponse) -> None:
-    """Set our headers on what aiohttp answers by itself, outside the middleware."""
-    if "Content-Security-Policy" not in response.headers:
-        dress(response)
 
 
 def _error_pages(pages: Pages) -> Middleware:
@@ -118,9 +123,10 @@ def _error_pages(pages: Pages) -> Middleware:
         first = request.path.lstrip("/").partition("/")[0]
         response = pages.render(
             "error.html",
-            language=first if first in LANGUAGES else FALLBACK,
+            language=first if pages.speaks(first) else SOURCE,
             error=error,
             status=error.http_status,
+            is_answer=request.method == "POST",
         )
         if isinstance(error, MethodRefused):
             response.headers["Allow"] = ", ".join(allowed)

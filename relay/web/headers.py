@@ -17,6 +17,8 @@ FIXED = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# Where we are reached over HTTPS: never without it from now on. In seconds, two years.
+HTTPS_ALONE = {"Strict-Transport-Security": "max-age=63072000"}
 _POLICY = (
     "default-src 'none'; style-src {style}; img-src 'self' data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"

@@ -2,22 +2,21 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from gettext import NullTranslations
 from importlib import resources
 from typing import Any
 
 from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from relay.queue.states import Reason, State
+from relay.web.catalogues import SOURCE, Language, offer
 from relay.web.headers import dress
 
-# Code in the path and in <html lang>; the language's own name.
-LANGUAGES = {"en": "English"}
-FALLBACK = "en"
 POSTERS = {
     "general": "general: made for everybody",
     "write-in": "write-in: speaks to my own government",
@@ -54,6 +53,7 @@ REMOVALS = {
     "hidden pixels": "see-through parts and what lay under them",
 }
 _CHARSET = "utf-8"
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +71,29 @@ def _as_address(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
+@pass_context
+def _translate(context: Context, sentence: str) -> str:
+    """Return the sentence in the page's language; a day in it keeps its order from left to right.
+
+    Source: Unicode Annex 9: after Arabic letters, 2026-03-19 is else shown as 19-03-2026.
+    """
+    spoken = context["spoken"].translations.gettext(sentence)
+    return _DAY.sub("\N{LEFT-TO-RIGHT ISOLATE}\\g<0>\N{POP DIRECTIONAL ISOLATE}", spoken)
+
+
+@pass_context
+def _refuse_plural(_: Context, *_sentences: object) -> str:
+    raise NotImplementedError  # "Faces: 2" needs no plural forms, of which Arabic has six
+
+
 class Pages:
     """Renders every page, with its headers."""
 
-    def __init__(self, place: Place) -> None:
-        """Load the templates and the one style sheet."""
+    def __init__(self, place: Place, languages: Mapping[str, Language]) -> None:
+        """Load the templates and the style sheets. languages: those offered, by their codes."""
         self.place = place
-        style = resources.files("relay.web").joinpath("templates/style.css").read_text(_CHARSET)
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        self._style_source = f"'sha256-{digest}'"
+        self.languages = languages
+        self._styles = {name: _read_style(name) for name in ("page", "cover")}
         self._environment = Environment(
             loader=PackageLoader("relay.web", "templates"),
             autoescape=select_autoescape(),
@@ -88,27 +102,83 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.install_gettext_translations(NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+        self._environment.install_gettext_callables(  # type: ignore[attr-defined]
+            _translate, _refuse_plural, newstyle=True
+        )
         self._environment.globals["place"] = place
+        self._environment.globals["is_choice"] = len(languages) > 1
         self._environment.filters["picture"] = _as_address
-        self._environment.globals["style"] = Markup(style)  # noqa: S704 - our own file
+
+    def speaks(self, code: str) -> bool:
+        """Whether this language is offered."""
+        return code in self.languages
 
     def render(
-        self, template: str, *, language: str, status: int = 200, **values: Any
+        self,
+        template: str,
+        *,
+        language: str,
+        status: int = 200,
+        is_answer: bool = True,
+        rule: str = "",
+        **values: Any,
     ) -> web.Response:
-        """Return the page. `values` are escaped wherever the template shows them."""
-        text = self._environment.get_template(template).render(language=language, **values)
+        """Return the page. `values` are escaped wherever the template shows them.
+
+        is_answer: to what she has sent; the browser is told to forget the pages before it. rule: a
+        rule of style that this page alone has, of ours.
+        """
+        style = self._styles["page"] + self._styles.get(template.partition(".")[0], "") + rule
+        text = self._environment.get_template(template).render(
+            language=language,
+            spoken=self.languages[language],
+            is_answer=is_answer,
+            style=Markup(style),  # noqa: S704 - our own words
+            **values,
+        )
         response = web.Response(
             text=text, status=status, content_type="text/html", charset=_CHARSET
         )
-        dress(response, style=self._style_source)
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        dress(response, style=f"'sha256-{digest}'")
         return response
 
-    def form(self, *, language: str, fields: Mapping[str, str], **values: Any) -> web.Response:
-        """Return the form; `fields` keeps what she wrote."""
+    def form(
+        self, *, language: str, fields: Mapping[str, str], progress: str, **values: Any
+    ) -> web.Response:
+        """Return the form; `fields` keeps what she wrote. progress: the name of its picture."""
         known = {name: fields.get(name, "") for name in FIELDS}
-        return self.render("form.html", language=language, fields=known, posters=POSTERS, **values)
+        return self.render(
+            "form.html",
+            language=language,
+            fields=known,
+            posters=POSTERS,
+            progress=progress,
+            rule=f"#send:focus~.bar{{background-image:url(/progress/{progress})}}",
+            **values,
+        )
+
+
+def _read_style(name: str) -> str:
+    """Return a style sheet of ours without what only its reader needs."""
+    sheet = resources.files("relay.web").joinpath(f"templates/{name}.css").read_text(_CHARSET)
+    return "".join(line.strip() for line in sheet.splitlines())
+
+
+def english_alone(place: Place) -> Pages:
+    """Return the pages of a listener at which no submitter comes by."""
+    return Pages(place, {SOURCE: offer(accepted=(), is_demo=False)[SOURCE]})
 
 
 # Every field of the form but the photo. Others are not looked at.
-FIELDS = ("token", "message", "may_quote", "poster", "may_post", "not_before", "look")
+FIELDS = (
+    "token",
+    "progress",
+    "website",  # stays empty: what fills in every form that it finds gives itself away
+    "message",
+    "may_quote",
+    "poster",
+    "may_post",
+    "not_before",
+    "look",
+)

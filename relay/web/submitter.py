@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -22,23 +22,30 @@ from relay.errors import (
     SubmissionRefused,
     TooLarge,
     TooSlow,
+    TrapFilled,
     UploadEndless,
 )
 from relay.intake.choice import read_choice
 from relay.intake.events import report
 from relay.intake.pending import POSTERS, Acknowledgement, Words
-from relay.intake.submit import Intake, NotSentYet, Upload, Way
+from relay.intake.submit import Intake, NotSentYet, Upload, Way, utc_today
 from relay.queue.store import Standing
 from relay.receipt import grouped, read_receipt
 from relay.scrub.found import is_hard
+from relay.web.accepted import in_order_of
+from relay.web.catalogues import SOURCE
 from relay.web.connection import Connection
+from relay.web.headers import dress
 from relay.web.onion import Circuit
-from relay.web.pages import FALLBACK, LANGUAGES, REASONS, REMOVALS, SENTENCES, Pages
+from relay.web.pages import REASONS, REMOVALS, SENTENCES, Pages
+from relay.web.progress import EMPTY, PATH, Progress, new_name
 from relay.web.upload import Budget, Form, Limits, Reservation, read_form
 
 _FRESH = {"may_post": "yes"}
 RECEIPT_FIELD = "receipt"
 _TICKET_FIELD = "ticket"
+_FARTHEST_DAY = dt.timedelta(days=3 * 366)
+_FORGET = {"Clear-Site-Data": '"cache"'}
 _SAFE_SITES = {None, "same-origin", "none"}
 
 
@@ -50,11 +57,17 @@ class SubmitterPages:
     pages: Pages
     budget: Budget
     limits: Limits
+    leave_to: str
+    progress: Progress = field(default_factory=Progress)
 
     def routes(self) -> list[web.RouteDef]:
         """Return every public route; all else is denied."""
         return [
             web.get("/", self.choose_language),
+            web.get("/leave", self.leave),
+            web.get("/left", self.send_away),
+            web.get("/clear", self.clear),
+            web.get(PATH, self.progress.show),
             web.get("/{language}/", self.show_form),
             web.post("/{language}/", self.submit),
             web.post("/{language}/cover", self.cover),
@@ -63,13 +76,39 @@ class SubmitterPages:
             web.post("/{language}/withdraw", self.withdraw),
         ]
 
-    async def choose_language(self, _: web.Request) -> web.Response:
-        """Show the list of languages."""
-        return self.pages.render("languages.html", language=FALLBACK, languages=LANGUAGES)
+    async def choose_language(self, request: web.Request) -> web.Response:
+        """Show the list of languages, those first that her browser asks for."""
+        wanted = in_order_of(request.headers.get("Accept-Language", ""), self.pages.languages)
+        return self.pages.render(
+            "languages.html",
+            language=SOURCE,
+            is_answer=False,
+            languages={code: self.pages.languages[code].name for code in wanted},
+        )
+
+    async def leave(self, _: web.Request) -> web.Response:
+        """Show an empty page in the place of this one, at once; it leads to `send_away`."""
+        response = self.pages.render("leave.html", language=SOURCE, is_answer=False)
+        response.headers["Refresh"] = "0; url=/left"
+        return response
+
+    async def send_away(self, _: web.Request) -> web.Response:
+        """Let the browser forget our pages, which takes it a moment, and go elsewhere."""
+        response = web.Response(status=303)
+        dress(response)
+        response.headers.update(_FORGET | {"Location": self.leave_to})
+        return response
+
+    async def clear(self, _: web.Request) -> web.Response:
+        """Let the browser forget the pages before this one: a picture of nothing says so."""
+        response = web.Response(body=EMPTY, content_type="image/gif")
+        dress(response)
+        response.headers.update(_FORGET)
+        return response
 
     async def show_form(self, request: web.Request) -> web.Response:
         """Show advice and form, or say that we are closed."""
-        language = _language(request)
+        language = self._language(request)
         try:
             await self.intake.require_open()
         except RelayError as error:
@@ -78,12 +117,12 @@ class SubmitterPages:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Take a submission in and show its receipt, or what would be sent."""
-        language = _language(request)
+        language = self._language(request)
         form = Form()
         try:
             _require_same_site(request)
             with _counted(request), self._reserve(request) as reservation:
-                await read_form(request, self.limits, reservation, form)
+                await read_form(request, self.limits, reservation, form, self.progress)
                 reservation.settle()
                 outcome = await self.intake.submit(_read_upload(form, language), self._way(request))
         except RelayError as error:
@@ -95,7 +134,7 @@ class SubmitterPages:
 
     async def cover(self, request: web.Request) -> web.Response:
         """Send what the cover page shows, show it again with other covers, or throw it away."""
-        language = _language(request)
+        language = self._language(request)
         form = Form()
         try:
             _require_same_site(request)
@@ -150,9 +189,16 @@ class SubmitterPages:
             status=problem.http_status if problem else 200,
         )
 
+    def _language(self, request: web.Request) -> str:
+        language = request.match_info["language"]
+        if not self.pages.speaks(language):
+            raise PageMissing
+        return language
+
     async def ask_receipt(self, request: web.Request) -> web.Response:
         """Show the form that takes a receipt."""
-        return self.pages.render("receipt.html", language=_language(request), error=None)
+        language = self._language(request)
+        return self.pages.render("receipt.html", language=language, error=None, is_answer=False)
 
     async def show_standing(self, request: web.Request) -> web.Response:
         """Show where a submission stands."""
@@ -169,7 +215,7 @@ class SubmitterPages:
         *,
         missing_status: int,
     ) -> web.Response:
-        language = _language(request)
+        language = self._language(request)
         try:
             receipt = await self._read_receipt(request)
         except SubmissionRefused as error:
@@ -229,7 +275,10 @@ class SubmitterPages:
             fields=fields,
             error=error,
             is_open=True,
+            is_trapped=isinstance(error, TrapFilled),
+            is_answer=error is not None,
             token=self.intake.keys.new_token(),
+            progress=new_name(),
             status=status,
         )
 
@@ -239,7 +288,10 @@ class SubmitterPages:
             fields={},
             error=error,
             is_open=False,
+            is_trapped=False,
+            is_answer=False,
             token="",
+            progress="",
             status=error.http_status,
         )
 
@@ -247,13 +299,6 @@ class SubmitterPages:
         return self.pages.render(
             "receipt.html", language=language, error=error, status=error.http_status
         )
-
-
-def _language(request: web.Request) -> str:
-    language = request.match_info["language"]
-    if language not in LANGUAGES:
-        raise PageMissing
-    return language
 
 
 def _circuit(request: web.Request) -> Circuit | None:
@@ -287,6 +332,8 @@ def _require_same_site(request: web.Request) -> None:
 
 def _read_upload(form: Form, language: str) -> Upload:
     fields = form.fields
+    if fields.get("website"):
+        raise TrapFilled
     if "token" not in fields:
         raise FormExpired
     if form.is_too_large:
@@ -324,7 +371,15 @@ def _fields(words: Words) -> dict[str, str]:
 
 
 def _read_day(text: str) -> dt.date | None:
+    """Return the day before which it must not be posted.
+
+    Raises:
+        DayUnreadable: it is none, or one of another calendar: in Persia's, this year is long past.
+    """
     try:
-        return dt.date.fromisoformat(text.strip()) if text.strip() else None
+        day = dt.date.fromisoformat(text.strip()) if text.strip() else None
     except ValueError:
         raise DayUnreadable from None
+    if day is not None and abs(day - utc_today()) > _FARTHEST_DAY:
+        raise DayUnreadable
+    return day

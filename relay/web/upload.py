@@ -21,6 +21,7 @@ from multipart import (
 )
 
 from relay.errors import Busy, FormUnreadable, TooSlow, UploadEndless
+from relay.web.progress import Progress
 
 PHOTO_FIELD = "photo"
 MAX_FIELD_BYTES = 16 * 1024  # the message, 500 characters, has 2,000; the rest is short
@@ -136,15 +137,23 @@ class Limits:
 
 
 async def read_form(
-    request: web.Request, limits: Limits, reservation: Reservation, form: Form
+    request: web.Request,
+    limits: Limits,
+    reservation: Reservation,
+    form: Form,
+    progress: Progress | None = None,
 ) -> None:
     """Fill `form` from a multipart or urlencoded body; what has come stays in it on failure.
+
+    progress: is told how much has come.
 
     Raises:
         FormUnreadable: not a form, or cut short. TooSlow, UploadEndless, Busy: as they say.
     """
     kind, options = parse_options_header(request.headers.get("Content-Type", ""))
     pieces = paced(request, limits.min_bytes_per_minute)
+    if progress is not None:
+        pieces = progress.follow(pieces, form.fields, request.content_length)
     try:
         if kind == "multipart/form-data":
             assembly = _Assembly(form, limits, reservation)

@@ -1,5 +1,6 @@
 """Debian's Chromium without scripts, with the same words as `tests/browser/firefox.py`."""
 
+import base64
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ class Browser(Protocol):
     def goto(self, url: str) -> None: ...
     def resize(self, width: int, height: int) -> None: ...
     def click(self, css: str) -> None: ...
+    def tap(self, css: str) -> None: ...
     def choose(self, css: str, file: Path) -> None: ...
     def write(self, css: str, words: str) -> None: ...
     def press(self, key: str) -> None: ...
@@ -65,7 +67,11 @@ class Chromium:
             self.asked.append(f"{request.method} {request.url}")
 
     def _hear(self, words: str) -> None:
-        if not words.startswith("Failed to load resource: the server responded with a status of 4"):
+        harmless = (
+            "Failed to load resource: the server responded with a status of 4",
+            "Clear-Site-Data header on ",
+        )
+        if not words.startswith(harmless):
             self.said.append(words)
 
     def goto(self, url: str) -> None:
@@ -76,6 +82,13 @@ class Chromium:
 
     def click(self, css: str) -> None:
         self.page.click(css)
+
+    def tap(self, css: str) -> None:
+        """Click, and wait for nothing."""
+        self.ask(f"document.querySelector('{css}').scrollIntoView()")
+        box = self.page.locator(css).bounding_box()
+        assert box is not None
+        self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
     def choose(self, css: str, file: Path) -> None:
         self.page.set_input_files(css, file)
@@ -108,4 +121,6 @@ class Chromium:
         return self.page.evaluate(expression)
 
     def screenshot(self) -> bytes:
-        return self.page.screenshot()
+        """Return what the window shows, though another page is on its way."""
+        session = self.page.context.new_cdp_session(self.page)
+        return base64.b64decode(session.send("Page.captureScreenshot")["data"])

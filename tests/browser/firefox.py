@@ -177,6 +177,20 @@ class Firefox:
         """Scroll there and press the mouse in its middle."""
         self.do("WebDriver:ElementClick", id=self._element(css))
 
+    def tap(self, css: str) -> None:
+        """Click, and wait for nothing."""
+        self.ask(f"document.querySelector('{css}').scrollIntoView()")
+        strokes = [
+            {"type": "pointerMove", "x": 0, "y": 0, "origin": {_ELEMENT: self._element(css)}},
+            {"type": "pointerDown", "button": 0},
+            {"type": "pointerUp", "button": 0},
+        ]
+        mouse = {"pointerType": "mouse"}
+        self.do(
+            "WebDriver:PerformActions",
+            actions=[{"type": "pointer", "id": "m", "parameters": mouse, "actions": strokes}],
+        )
+
     def choose(self, css: str, file: Path) -> None:
         self.do("WebDriver:ElementSendKeys", id=self._element(css), text=str(file))
 
@@ -239,4 +253,4 @@ class Firefox:
     @property
     def said(self) -> list[str]:
         """What the console says against a page."""
-        return list(self.in_chrome(_SAID))
+        return [said for said in self.in_chrome(_SAID) if not said.startswith("Clear-Site-Data: ")]

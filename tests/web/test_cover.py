@@ -15,7 +15,7 @@ from relay.receipt import read_receipt
 from relay.scrub.found import Box, cover_of
 from relay.scrub.wire import View
 from relay.seal.envelope import Submission
-from relay.web.pages import Pages, Place
+from relay.web.pages import Place, english_alone
 from tests import photos
 from tests.conftest import Answer, Service, Starter
 
@@ -290,7 +290,7 @@ def test_what_can_not_be_taken_now_is_held_and_can_be_sent_later(start_service: 
 
 
 def test_a_page_that_brought_no_ticket_is_not_told_that_we_have_her_photo() -> None:
-    page = Pages(Place(name="clearnet")).render("held.html", language="en", fields={})
+    page = english_alone(Place(name="clearnet")).render("held.html", language="en", fields={})
     assert page.text is not None
     assert "We still have" not in page.text
     assert "<form" not in page.text

@@ -1,0 +1,175 @@
+"""Sending over a slow line, leaving and going back, scripts off, in Chromium and Firefox."""
+
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageChops
+from playwright.sync_api import Error
+
+from tests import photos
+from tests.browser.chromium import Browser, Chromium
+from tests.browser.firefox import Firefox, FirefoxError
+from tests.browser.test_cover import MESSAGE, PHONE, box, title, words
+from tests.conftest import Service, Starter, wait_until
+from tests.slow_line import slow_line
+from tests.web.test_cover import opened
+
+pytestmark = pytest.mark.browser
+_BLUE = (0x2F, 0x6F, 0xDE)
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Browser]:
+    starting = (
+        Chromium.started() if request.param == "chromium" else Firefox.started(tmp_path / "home")
+    )
+    with starting as started:
+        started.resize(*PHONE)
+        yield started
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / photos.FILE_NAME
+    path.write_bytes(photos.dirty_jpeg(photos.picture(1200, 1600)))
+    return path
+
+
+@contextmanager
+def elsewhere() -> Iterator[str]:
+    """A harmless site, for who leaves."""
+    page = b"<!doctype html><title>Elsewhere</title><main>Weather</main>"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n"
+    answer = head + b"Content-Length: %d\r\n\r\n" % len(page) + page
+
+    def serve(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                with client:
+                    client.recv(65536)
+                    client.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve, args=(server,))
+        serving.start()
+        try:
+            yield f"http://localhost:{server.getsockname()[1]}/"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            serving.join()
+
+
+def write(browser: Browser, url: str, photo: Path) -> None:
+    browser.goto(f"{url}/en/")
+    browser.choose("[name=photo]", photo)
+    browser.write("[name=message]", MESSAGE)
+
+
+def holds(browser: Browser, expression: str) -> bool:
+    """Whether this is so, on whatever page is there; between two pages it is not."""
+    try:
+        return bool(browser.ask(expression))
+    except (Error, FirefoxError):
+        return False
+
+
+def await_title(browser: Browser, wanted: str) -> None:
+    wait_until(
+        lambda: holds(browser, f"document.title == '{wanted}' && document.readyState != 'loading'")
+    )
+
+
+def filled(browser: Browser) -> float:
+    """How much of the width between the margins is blue, in the row that has most of it."""
+    picture = Image.open(io.BytesIO(browser.screenshot())).convert("RGB")
+    differences = [
+        band.point(lambda value, wanted=wanted: 255 * (abs(value - wanted) < 24))  # type: ignore[misc]
+        for band, wanted in zip(picture.split(), _BLUE, strict=True)
+    ]
+    blue = ImageChops.multiply(ImageChops.multiply(*differences[:2]), differences[2])
+    rows = blue.resize((1, blue.height), Image.Resampling.BOX).get_flattened_data()
+    return max(rows) / 255 * picture.width / (picture.width - 34)
+
+
+def test_she_sees_how_much_has_been_sent(browser: Browser, service: Service, photo: Path) -> None:
+    size = photo.stat().st_size
+    with slow_line(service.port, bytes_per_s=size / 8) as line:
+        write(browser, line.url, photo)
+        assert not browser.ask("document.querySelector('.wait').checkVisibility()")
+        browser.tap("#send")
+        seen = [0.0]
+        for least in (0.1, 0.3, 0.5, 0.7):
+            wait_until(lambda least=least: filled(browser) >= least)  # type: ignore[misc]
+            seen.append(filled(browser))
+        assert seen == sorted(seen)
+        assert len(browser.asked) == 2, "and all the time it was being sent"
+        await_title(browser, "Sent")
+    assert len(browser.asked) == 4, browser.asked
+
+
+def back_to_the_form(browser: Browser) -> None:
+    browser.back()
+    wait_until(lambda: holds(browser, "document.querySelector('#message')"))
+    assert browser.ask("document.querySelector('#message').value") == ""
+    assert browser.ask("document.querySelector('#photo').value") == ""
+    assert MESSAGE not in browser.ask("document.documentElement.innerHTML")
+
+
+def test_back_after_sending_shows_an_empty_form(
+    browser: Browser, service: Service, photo: Path
+) -> None:
+    write(browser, service.url, photo)
+    browser.click("#send")
+    assert title(browser) == "Sent"
+    back_to_the_form(browser)
+
+
+def test_back_after_leaving_shows_nothing_of_hers(
+    browser: Browser, start_service: Starter, photo: Path
+) -> None:
+    with elsewhere() as there:
+        service = start_service(leave_to=f'"{there}"')
+        write(browser, service.url, photo)
+        browser.press("Tab")
+        browser.click(".leave")
+        await_title(browser, "Elsewhere")
+        back_to_the_form(browser)
+        write(browser, service.url, photo)
+        browser.click("#send")
+        receipt = words(browser, "#receipt")
+        browser.click(".leave")
+        await_title(browser, "Elsewhere")
+        browser.back()
+        assert receipt not in browser.ask("document.documentElement.innerHTML")
+        assert browser.ask("document.querySelector('output, .picture')") is None
+
+
+def test_leaving_comes_first(browser: Browser, service: Service) -> None:
+    browser.goto(f"{service.url}/en/")
+    browser.press("Tab")
+    assert browser.ask("document.activeElement.className") == "leave"
+    browser.ask("scrollTo(0, 5000)")
+    left, top, width, height = box(browser, ".leave")
+    assert (top, height >= 44, width >= 44, left >= 0) == (0, True, True, True)
+
+
+def test_a_line_that_breaks_costs_one_reload(
+    browser: Browser, service: Service, photo: Path
+) -> None:
+    with slow_line(service.port) as line:
+        write(browser, line.url, photo)
+        line.cut_after = photo.stat().st_size // 2
+        browser.tap("#send")
+        wait_until(lambda: line.cuts)
+        wait_until(lambda: holds(browser, "!document.querySelector('#message')"))
+        line.cut_after = None
+        browser.resend()
+        assert title(browser) == "Sent"
+    ((submission, _),) = opened(service).values()
+    assert submission.message == MESSAGE
