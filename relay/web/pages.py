@@ -93,7 +93,7 @@ class Pages:
         """Load the templates and the style sheets. languages: those offered, by their codes."""
         self.place = place
         self.languages = languages
-        self._styles = {name: _read_style(name) for name in ("page", "cover")}
+        self._styles = {name: _read_style(name) for name in ("page", "form", "cover")}
         self._environment = Environment(
             loader=PackageLoader("relay.web", "templates"),
             autoescape=select_autoescape(),
@@ -162,7 +162,7 @@ class Pages:
 def _read_style(name: str) -> str:
     """Return a style sheet of ours without what only its reader needs."""
     sheet = resources.files("relay.web").joinpath(f"templates/{name}.css").read_text(_CHARSET)
-    return "".join(line.strip() for line in sheet.splitlines())
+    return re.sub(r"\s*([{}:;,~])\s*", r"\1", " ".join(sheet.split())).replace(";}", "}")
 
 
 def english_alone(place: Place) -> Pages:

@@ -184,8 +184,8 @@ class SubmitterPages:
             language=language,
             shown=outcome,
             fields=_fields(outcome.draft.words),
-            counts=looked.report(outcome.choice),
             is_hard=is_hard(looked.found),
+            rule=f".grid{{grid-template-columns:repeat({looked.columns},1fr)}}",
             status=problem.http_status if problem else 200,
         )
 

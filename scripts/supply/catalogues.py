@@ -39,9 +39,10 @@ def collect(root: Path) -> dict[str, list[str]]:
     )
     for path in templates:
         with path.open("rb") as file:
-            for _, _, sentence, _ in babel_extract(file, ["_"], [], {"silent": "false"}):
-                if isinstance(sentence, str):  # else code chooses it: below
-                    found.setdefault(sentence, []).append(path.stem)
+            for _, _, said, _ in babel_extract(file, ["_"], [], {"silent": "false"}):
+                sentence = said[0] if isinstance(said, tuple) else said  # a number stands in it
+                if sentence is not None:  # else code chooses it: below
+                    found.setdefault(str(sentence), []).append(path.stem)
     for where, sentences in {
         "form, the poster is": POSTERS.values(),
         "receipt, what was taken off": REMOVALS.values(),
