@@ -44,7 +44,8 @@ from relay.web.upload import Budget, Form, Limits, Reservation, read_form
 _FRESH = {"may_post": "yes"}
 RECEIPT_FIELD = "receipt"
 _TICKET_FIELD = "ticket"
-_FARTHEST_DAY = dt.timedelta(days=3 * 366)
+# Ethiopia's calendar is 7 years behind, Persia's 621, Thailand's 543 ahead.
+_LONG_PAST, _FAR_AWAY = dt.timedelta(days=-3 * 366), dt.timedelta(days=100 * 366)
 _FORGET = {"Clear-Site-Data": '"cache"'}
 _SAFE_SITES = {None, "same-origin", "none"}
 
@@ -380,6 +381,7 @@ def _read_day(text: str) -> dt.date | None:
         day = dt.date.fromisoformat(text.strip()) if text.strip() else None
     except ValueError:
         raise DayUnreadable from None
-    if day is not None and abs(day - utc_today()) > _FARTHEST_DAY:
+    today = utc_today()
+    if day is not None and not _LONG_PAST <= day - today <= _FAR_AWAY:
         raise DayUnreadable
     return day
