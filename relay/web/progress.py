@@ -55,12 +55,12 @@ class Progress:
         received = 0
         try:
             async for piece in pieces:
+                yield piece
                 received += len(piece)
-                watch = self._watched.get(fields.get("progress", ""))
+                watch = self._watched.get(fields.get("progress", ""))  # it may stand in this piece
                 if watch is not None and total_bytes:
                     watch.steps = max(watch.steps, min(STEPS, STEPS * received // total_bytes))
                     watch.changed.set()
-                yield piece
         finally:
             watch = self._watched.get(fields.get("progress", ""))
             if watch is not None:
