@@ -76,7 +76,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Make room, and give a silent connection a short while only."""
-        others = self._manager.connections if self._manager is not None else []
+        others = _still_here(self._manager.connections) if self._manager is not None else []
         super().connection_made(transport)
         if self.circuit is not None:
             self.circuit.connections.add(transport)
@@ -136,10 +136,13 @@ class Connection(web.RequestHandler):
         return response
 
 
+def _still_here(connections: Sequence[web.RequestHandler]) -> list[web.RequestHandler]:
+    """Return those that have not gone: aiohttp lists one until it has stopped waiting for it."""
+    return [one for one in connections if one.transport and not one.transport.is_closing()]
+
+
 def _is_idle(connection: web.RequestHandler) -> bool:
-    transport = connection.transport
-    if transport is None or transport.is_closing():
-        return False  # it has been told to go, and others of the same moment need room too
+    """Whether it asks for nothing, or has been answered before all that it sends has come."""
     return connection._current_request is None  # noqa: SLF001 - aiohttp says it nowhere else
 
 

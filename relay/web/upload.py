@@ -28,6 +28,7 @@ MAX_FIELD_BYTES = 16 * 1024  # the message, 500 characters, has 2,000; the rest 
 _MAX_PARTS = 32
 _MAX_URLENCODED_BYTES = 16 * 1024
 _MAX_URLENCODED_FIELDS = 256  # the cover page has a square for each
+MOST_UPLOADS = 900  # of the 1,000 connections of a listener: the rest are for pages that refuse
 _WINDOW_S = 60.0
 _SPARED_S = 30.0  # of an upload's beginning: by then a fast one is here
 _HALF_S, _LEAST_BYTES = 20.0, 4096
@@ -35,10 +36,11 @@ _DISCARD_FACTOR = 4  # read this many times the limit on, so that the page of re
 
 
 class Budget:
-    """Bytes that all uploads together may hold in memory.
+    """Bytes that all uploads of a listener together may hold in memory, and how many they may be.
 
-    Where they run out, the upload that holds most and has brought least of late is ended: else a
-    few that send as slowly as they may would hold everything for hours.
+    Where memory runs out, the upload that holds most and has brought least of late is ended: else a
+    few that send as slowly as they may would hold everything for hours. Where they are too many,
+    the one that has brought least of late.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -48,7 +50,15 @@ class Budget:
 
     @contextmanager
     def reserve(self, end: Callable[[], None]) -> Iterator["Reservation"]:
-        """Hold bytes for one upload and give them all back at the end. end: ends that upload."""
+        """Hold bytes for one upload and give them all back at the end. end: ends that upload.
+
+        Raises:
+            Busy: uploads are too many; a moment later one more may do.
+        """
+        now = time.monotonic()
+        if len(self._reservations) >= MOST_UPLOADS:
+            self._end_one(lambda one: -one.brought_of_late(now))
+            raise Busy
         reservation = Reservation(self, end)
         self._reservations.add(reservation)
         try:
@@ -64,17 +74,19 @@ class Budget:
             Busy: they are not there; a moment later they may be.
         """
         if count > self._left:
-            self._end_the_slowest()
+            now = time.monotonic()
+            self._end_one(lambda one: one.held / (one.brought_of_late(now) + _LEAST_BYTES))
             raise Busy
         self._left -= count
 
-    def _end_the_slowest(self) -> None:
-        now = time.monotonic()
-        old = [one for one in self._reservations if now - one.began > _SPARED_S and one.held]
+    def _end_one(self, burden: Callable[["Reservation"], float]) -> None:
+        """End the upload that is the greatest burden, if any has had its time."""
+        since = time.monotonic() - _SPARED_S
+        old = [one for one in self._reservations if one.began < since]
         if old:
-            slowest = max(old, key=lambda one: one.held / (one.brought_of_late(now) + _LEAST_BYTES))
-            self.forget(slowest)  # ended once
-            slowest.end()
+            heaviest = max(old, key=burden)
+            self.forget(heaviest)  # ended once
+            heaviest.end()
 
     def forget(self, reservation: "Reservation") -> None:
         """Never end this one: it is here."""
