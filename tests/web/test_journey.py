@@ -4,7 +4,7 @@ import html
 import io
 import re
 import socket
-import time
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -207,7 +207,11 @@ def test_what_fills_in_every_field_is_told_that_nothing_was_sent(
 
 
 def test_an_upload_that_stops_is_answered_with_her_text(start_service: Starter) -> None:
-    service = start_service(min_bytes_per_minute=10_000_000)
+    code = (
+        "import sys; from relay.web import upload; upload._WINDOW_S = 2; "
+        "from relay.cli import main; sys.exit(main(sys.argv[2:]))"
+    )
+    service = start_service(wrapper=[sys.executable, "-c", code], min_bytes_per_minute=10_000_000)
     head, body = upload(service, bytes(400_000), message="all my words")
     assert body.index(b'name="message"') < body.index(b'name="photo"')
     page = service.get("/en/").text
@@ -215,9 +219,7 @@ def test_an_upload_that_stops_is_answered_with_her_text(start_service: Starter) 
     assert names[-2:] == ["photo", "look"], "the browser sends her words before the photo"
     with socket.create_connection(("127.0.0.1", service.port), timeout=90) as sender:
         sender.sendall(head + body[:100_000])
-        began = time.monotonic()
-        answer = sender.recv(65536)
-        assert 50 < time.monotonic() - began < 75
+        answer = b""
         while chunk := sender.recv(65536):
             answer += chunk
     assert b" 408 " in answer.partition(b"\r\n")[0]

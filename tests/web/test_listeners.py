@@ -107,7 +107,7 @@ def test_a_request_for_another_name_is_refused(onion_service: Service) -> None:
 def test_each_door_says_what_its_visitors_network_sees(onion_service: Service) -> None:
     by_tor = Visitor(onion_service.folder / "onion.sock", first=line(1)).ask()
     by_clearnet = onion_service.get("/en/")
-    assert f"<code>{ONION}</code>" in by_clearnet.text
+    assert f'<code dir="ltr">{ONION}</code>' in by_clearnet.text
     assert "You came by Tor" in by_tor.read().decode()
     assert by_tor.getheader("Onion-Location") is None
     assert "Onion-Location" not in by_clearnet.headers, "only over HTTPS"
