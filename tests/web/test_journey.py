@@ -81,7 +81,7 @@ def test_the_picture_grows_as_the_photo_comes(
 ) -> None:
     head, body = upload(service, dirty)
     watcher = Watcher(service, name_in(body))
-    assert watcher.look() == 0
+    wait_until(lambda: watcher.look() == 0)
     sent = 0
     sender.sendall(head)
     for share in (0.32, 0.62, 0.92):
