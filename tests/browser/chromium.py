@@ -62,6 +62,21 @@ class Chromium:
             yield chromium
             browser.close()
 
+    @classmethod
+    @contextmanager
+    def with_profile(cls, folder: Path, *, is_private: bool) -> Iterator[Self]:
+        """Start one that keeps its profile in `folder`, in a private window or in none."""
+        with sync_playwright() as playwright:
+            window = playwright.chromium.launch_persistent_context(
+                folder,
+                executable_path=CHROMIUM,
+                args=[*FLAGS, *(["--incognito"] if is_private else [])],
+                ignore_default_args=["--disable-back-forward-cache"],
+                java_script_enabled=False,
+            )
+            yield cls(page=window.pages[0])
+            window.close()
+
     def _note(self, request: Request) -> None:
         if not request.url.startswith("data:"):
             self.asked.append(f"{request.method} {request.url}")

@@ -90,11 +90,15 @@ class Firefox:
 
     @classmethod
     @contextmanager
-    def started(cls, folder: Path) -> Iterator[Self]:
-        """Start one whose profile and home lie in `folder`; it is gone at the end."""
+    def started(cls, folder: Path, *, is_private: bool = True) -> Iterator[Self]:
+        """Start one whose profile and home lie in `folder`; it is gone at the end.
+
+        is_private: as Tor Browser is, without a history.
+        """
+        preferences = PREFERENCES | {"browser.privatebrowsing.autostart": is_private}
         profile = folder / "profile"
         profile.mkdir(parents=True)
-        lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in PREFERENCES.items()]
+        lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in preferences.items()]
         (profile / "user.js").write_text("\n".join(lines))
         program = shutil.which("firefox-esr") or "/usr/bin/firefox-esr"
         flags = ["--headless", "--marionette", "--remote-allow-system-access", "--no-remote"]

@@ -1,5 +1,6 @@
 """Sending over a slow line, leaving and going back, scripts off, in Chromium and Firefox."""
 
+import base64
 import io
 import socket
 import threading
@@ -173,3 +174,106 @@ def test_a_line_that_breaks_costs_one_reload(
         assert title(browser) == "Sent"
     ((submission, _),) = opened(service).values()
     assert submission.message == MESSAGE
+
+
+# -- what stays on the disk -----------------------------------------------------------------------
+
+
+def send_and_look(browser: Browser, url: str, photo: Path) -> dict[str, list[bytes]]:
+    """Send a photo, look its receipt up, leave; return what must not be found anywhere, by name."""
+    write(browser, url, photo)
+    token = browser.ask("document.querySelector('[name=token]').value")
+    browser.click("#send")
+    receipt = words(browser, "#receipt")
+    preview = browser.ask("document.querySelector('.picture img').src").partition(",")[2]
+    browser.click("main > p > a")
+    browser.write("#digits", receipt)
+    browser.click("#status button")
+    assert "is here, locked" in words(browser, "h1")
+    content = photo.read_bytes()
+    texts = {
+        "message": [MESSAGE],
+        "file name": [photos.FILE_NAME],
+        "receipt": [receipt, receipt.replace(" ", ""), receipt.replace(" ", "+")],
+        "token": [token],
+        "preview": [preview[len(preview) // 2 :][:64]],
+    }
+    traces = {
+        name: [one.encode(code) for one in every for code in ("utf-8", "utf-16-le")]
+        for name, every in texts.items()
+    }
+    middles = (content, base64.b64decode(preview))
+    traces["picture"] = [one[len(one) // 2 :][:64] for one in middles]
+    return traces
+
+
+def found(folder: Path, traces: dict[str, list[bytes]]) -> dict[str, set[str]]:
+    """Which traces stand in which files, by the name of their folder."""
+    stays: dict[str, set[str]] = {}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 20, "it has written what it writes"
+    for path in files:
+        content = path.read_bytes()
+        if path.suffix.startswith(".jsonlz4"):
+            content += lz4(content)
+        for name, every in traces.items():
+            if any(one in content for one in every):
+                stays.setdefault(name, set()).add(path.parent.name)
+    return stays
+
+
+def lz4(content: bytes) -> bytes:
+    """Unpack what Firefox keeps of a session. Source: LZ4's block format, behind `mozLz40`."""
+    packed, unpacked, at = content[12:], bytearray(), 0
+    while True:
+        token = packed[at]
+        length, at = _read_length(token >> 4, packed, at + 1)
+        unpacked += packed[at : at + length]
+        at += length
+        if at >= len(packed):
+            assert unpacked.startswith(b"{"), "JSON"
+            return bytes(unpacked)
+        offset = int.from_bytes(packed[at : at + 2], "little")
+        length, at = _read_length(token & 15, packed, at + 2)
+        for _ in range(length + 4):
+            unpacked.append(unpacked[-offset])
+
+
+def _read_length(length: int, packed: bytes, at: int) -> tuple[int, int]:
+    """Return a length that goes on in further bytes where it is 15, and where it ends."""
+    more = length == 15
+    while more:
+        length, more, at = length + packed[at], packed[at] == 255, at + 1
+    return length, at
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+def test_chromium_keeps_nothing_on_the_disk_but_the_address_and_the_name_of_the_file(
+    service: Service, photo: Path, tmp_path: Path, *, is_private: bool
+) -> None:
+    profile = tmp_path / "profile"
+    with Chromium.with_profile(profile, is_private=is_private) as browser:
+        traces = send_and_look(browser, service.url, photo)
+        traces["address"] = [service.url.encode()]
+        if not is_private:  # it writes its session down a few seconds later
+            wait_until(lambda: "address" in found(profile, traces))
+    stays = found(profile, traces)
+    if is_private:
+        assert stays == {}
+        return
+    assert "Default" in stays.pop("address"), "in its history"
+    assert stays.pop("file name", set()) <= {"Sessions"}, "to open the window again"
+    assert stays == {}
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+def test_firefox_keeps_nothing_on_the_disk_but_the_address(
+    service: Service, photo: Path, tmp_path: Path, *, is_private: bool
+) -> None:
+    with Firefox.started(tmp_path / "home", is_private=is_private) as browser:
+        traces = send_and_look(browser, service.url, photo)
+        traces["address"] = [service.url.encode()]
+    stays = found(tmp_path / "home", traces)
+    if not is_private:
+        assert "profile" in stays.pop("address"), "in its history"
+    assert stays == {}
