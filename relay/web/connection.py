@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import BadHttpMethod
 
 from relay.web.headers import METHODS, dress
 from relay.web.onion import Circuit
+from relay.web.progress import PROGRESS
 
 _FIRST_REQUEST_S = 30.0  # a connection that has asked for nothing by then is closed
 _NOT_FOUND = 404
@@ -81,7 +82,9 @@ class Connection(web.RequestHandler):
         if self.circuit is not None:
             self.circuit.connections.add(transport)
         if len(others) >= MAX_CONNECTIONS:
-            _abort(next((other for other in others if _is_idle(other)), self._most_at(others)))
+            spare = [other for other in others if _is_idle(other)]
+            spare += [other for other in others if _is_watching(other)]
+            _abort(spare[0] if spare else self._most_at(others))
         self._silence = self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -144,6 +147,12 @@ def _still_here(connections: Sequence[web.RequestHandler]) -> list[web.RequestHa
 def _is_idle(connection: web.RequestHandler) -> bool:
     """Whether it asks for nothing, or has been answered before all that it sends has come."""
     return connection._current_request is None  # noqa: SLF001 - aiohttp says it nowhere else
+
+
+def _is_watching(connection: web.RequestHandler) -> bool:
+    """Whether it shows a progress: whoever loses that loses no photo."""
+    request = connection._current_request  # noqa: SLF001 - as above
+    return request is not None and request.path.startswith(PROGRESS)
 
 
 def _count_at_circuit(connection: web.RequestHandler) -> int:

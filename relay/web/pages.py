@@ -16,6 +16,7 @@ from markupsafe import Markup
 from relay.queue.states import Reason, State
 from relay.web.catalogues import SOURCE, Language, offer
 from relay.web.headers import dress
+from relay.web.progress import PROGRESS
 
 POSTERS = {
     "general": "general: made for everybody",
@@ -154,7 +155,7 @@ class Pages:
             fields=known,
             posters=POSTERS,
             progress=progress,
-            rule=f"#send:focus~.bar{{background-image:url(/progress/{progress})}}",
+            rule=f"#send:focus~.bar{{background-image:url({PROGRESS}{progress})}}",
             **values,
         )
 

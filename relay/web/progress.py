@@ -17,7 +17,8 @@ from relay.web.headers import dress
 
 STEPS = 20
 _STEP_PX, _HEIGHT_PX = 10, 20
-PATH = "/progress/{name:[A-Za-z0-9_-]{22}}"
+PROGRESS = "/progress/"
+PATH = PROGRESS + "{name:[A-Za-z0-9_-]{22}}"
 _MOST_WATCHED = 200  # at each listener; beyond it, the bar stays empty
 _PATIENCE_S = 60.0  # without a step; an upload that brings nothing for so long is ended too
 _COLOUR = b"\x2f\x6f\xde"

@@ -128,3 +128,37 @@ def test_without_a_style_sheet_the_order_is_the_same(window: Page) -> None:
             ".filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().top)"
         )
         assert tops == sorted(tops), name
+
+
+_PLACES = """wanted => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const at = walker.currentNode.textContent.indexOf(wanted);
+    if (at < 0) continue;
+    return [...wanted].map((_, offset) => {
+      const range = document.createRange();
+      range.setStart(walker.currentNode, at + offset);
+      range.setEnd(walker.currentNode, at + offset + 1);
+      const { left, top } = range.getBoundingClientRect();
+      return [top, left];
+    });
+  }
+}"""
+
+
+@pytest.mark.parametrize("code", ["ar", "ckb", "fa", "prs", "ps", "ur"])
+def test_receipts_addresses_and_days_read_from_left_to_right_on_every_page(
+    window: Page, code: str
+) -> None:
+    pages = dict(texts(code))
+    for name, wanted in (
+        ("sent", "2671 0935 1187 0426 5520"),
+        ("form", "a" * 56 + ".onion"),
+        ("form-DayUnreadable", "2026-03-19"),
+    ):
+        window.set_content(pages[name])
+        places = window.evaluate(_PLACES, wanted)
+        assert places == sorted(places), (name, "each further to the right, or on a lower line")
+    window.set_content(pages["receipt"])
+    window.fill("#digits", "2671 0935")
+    assert window.evaluate("getComputedStyle(document.querySelector('#digits')).direction") == "ltr"

@@ -115,6 +115,10 @@ async def test_in_a_flood_a_person_gets_through_or_is_told_to_come_back(
     flood = Flood(service.port, service.token())
     drips = [asyncio.create_task(flood.drip(number)) for number in range(_SLOW)]
     await flood.is_full.wait()
+    for number in range(MAX_CONNECTIONS - MOST_UPLOADS):  # all that is left watches progress
+        _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(f"GET /progress/{number:022} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        flood.open.append(writer)
     done = asyncio.Event()
     she = asyncio.create_task(person(flood, done))
     turns = asyncio.Semaphore(_SENDERS)
