@@ -104,6 +104,9 @@ def check_languages(config: ServerConfig) -> Finding:
         offered = offer(accepted=config.accept_unreviewed, is_demo=config.demo)
     except ConfigInvalid as error:
         return refused("languages", error.message, blocks=True)
+    if config.demo:
+        words = f"all {len(offered)}, reviewed or not, as in every demo"
+        return Finding(name="languages", state=State.ACCEPTED, words=words)
     unreviewed = [code for code, language in offered.items() if not language.is_reviewed]
     if unreviewed:
         words = f"reviewed by nobody who grew up with them: {', '.join(unreviewed)}"

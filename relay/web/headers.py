@@ -6,6 +6,9 @@ from aiohttp import web
 
 from relay.intake.submit import utc_today
 
+# Over HTTPS: not without it as long as a visit lasts. A longer time would help from the second
+# visit on, and most come once; browsers keep it when their history is cleared.
+HTTPS_ALONE = {"Strict-Transport-Security": "max-age=3600"}
 METHODS = ("GET", "HEAD", "POST")
 FIXED = {
     "Cache-Control": "no-store",
@@ -17,8 +20,6 @@ FIXED = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-# Where we are reached over HTTPS: never without it from now on. In seconds, two years.
-HTTPS_ALONE = {"Strict-Transport-Security": "max-age=63072000"}
 _POLICY = (
     "default-src 'none'; style-src {style}; img-src 'self' data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"

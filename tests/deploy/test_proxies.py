@@ -262,7 +262,10 @@ def test_a_photo_goes_through_and_the_answers_stay_the_relays(
         assert answer.status == status
         assert answer.headers.items() >= FIXED.items(), "Server too"
         assert answer.headers["Date"].endswith(" 00:00:00 GMT")
-        told = {"content-encoding", "via", "strict-transport-security", "alt-svc", "set-cookie"}
+        assert answer.headers["Strict-Transport-Security"] == "max-age=3600", (
+            "for a visit, not a year"
+        )
+        told = {"content-encoding", "via", "alt-svc", "set-cookie"}
         assert not told & {name.lower() for name in answer.headers}
     assert front.request("PUT", "/en/").status == 405
     crossed = {"Sec-Fetch-Site": "cross-site", "Content-Type": "multipart/form-data; boundary=x"}
