@@ -67,7 +67,9 @@ def read_catalogue(code: str) -> Catalog:
 
 def digest(catalogue: Catalog) -> str:
     """Return what stands for every sentence of a catalogue with its translation."""
-    lines = sorted(f"{message.id}\0{message.string}" for message in catalogue if message.id)
+    lines = sorted(
+        f"{message.id}\0{message.string}\0{message.fuzzy}" for message in catalogue if message.id
+    )
     return hashlib.sha256("\0".join(lines).encode()).hexdigest()
 
 
@@ -124,7 +126,8 @@ def _load(code: str) -> Language:
         write_mo(compiled, catalogue)
         compiled.seek(0)
         translations = GNUTranslations(compiled)
-        is_reviewed = read_reviews().get(code, {}).get("digest") == digest(catalogue)
+        review = read_reviews().get(code, {})
+        is_reviewed = bool(review.get("by")) and review.get("digest") == digest(catalogue)
     return Language(
         code=code,
         name=LANGUAGES[code],

@@ -84,6 +84,7 @@ class Connection(web.RequestHandler):
         if len(others) >= MAX_CONNECTIONS:
             spare = [other for other in others if _is_idle(other)]
             spare += [other for other in others if _is_watching(other)]
+            spare += reversed([other for other in others if _is_being_answered(other)])
             _abort(spare[0] if spare else self._most_at(others))
         self._silence = self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
 
@@ -145,14 +146,24 @@ def _still_here(connections: Sequence[web.RequestHandler]) -> list[web.RequestHa
 
 
 def _is_idle(connection: web.RequestHandler) -> bool:
-    """Whether it asks for nothing, or has been answered before all that it sends has come."""
-    return connection._current_request is None  # noqa: SLF001 - aiohttp says it nowhere else
+    """Whether it asks for nothing, or has its answer before all that it sends has come."""
+    return not connection._request_in_progress and _has_nothing_to_get(connection)  # noqa: SLF001 - aiohttp says it nowhere else
 
 
 def _is_watching(connection: web.RequestHandler) -> bool:
     """Whether it shows a progress: whoever loses that loses no photo."""
     request = connection._current_request  # noqa: SLF001 - as above
     return request is not None and request.path.startswith(PROGRESS)
+
+
+def _is_being_answered(connection: web.RequestHandler) -> bool:
+    """Whether an answer is on its way: perhaps a receipt, perhaps to somebody who never reads."""
+    return connection._current_request is None  # noqa: SLF001 - as above
+
+
+def _has_nothing_to_get(connection: web.RequestHandler) -> bool:
+    transport = connection.transport
+    return not isinstance(transport, asyncio.Transport) or not transport.get_write_buffer_size()
 
 
 def _count_at_circuit(connection: web.RequestHandler) -> int:

@@ -6,9 +6,9 @@ from aiohttp import web
 
 from relay.intake.submit import utc_today
 
-# Over HTTPS: not without it as long as a visit lasts. A longer time would help from the second
-# visit on, and most come once; browsers keep it when their history is cleared.
-HTTPS_ALONE = {"Strict-Transport-Security": "max-age=3600"}
+# Over HTTPS. A time would help from the second visit on, and most come once; browsers keep it, and
+# so our name, when their history is cleared. Zero lets them forget what others may have told them.
+HTTPS_ALONE = {"Strict-Transport-Security": "max-age=0"}
 METHODS = ("GET", "HEAD", "POST")
 FIXED = {
     "Cache-Control": "no-store",

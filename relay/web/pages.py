@@ -78,6 +78,8 @@ def _translate(context: Context, sentence: str) -> str:
 
     Source: Unicode Annex 9: after Arabic letters, 2026-03-19 is else shown as 19-03-2026.
     """
+    if not sentence:
+        return ""  # to gettext, that asks for the catalogue's own head
     spoken = context["spoken"].translations.gettext(sentence)
     return _DAY.sub("\N{LEFT-TO-RIGHT ISOLATE}\\g<0>\N{POP DIRECTIONAL ISOLATE}", spoken)
 

@@ -20,7 +20,8 @@ _STEP_PX, _HEIGHT_PX = 10, 20
 PROGRESS = "/progress/"
 PATH = PROGRESS + "{name:[A-Za-z0-9_-]{22}}"
 _MOST_WATCHED = 200  # at each listener; beyond it, the bar stays empty
-_PATIENCE_S = 60.0  # without a step; an upload that brings nothing for so long is ended too
+_PATIENCE_S = 30.0  # until the upload begins; from then on the picture lasts as long as that
+_LOOK_S = 1.0  # whether anybody still looks
 _COLOUR = b"\x2f\x6f\xde"
 _TYPE = "image/gif"
 
@@ -35,6 +36,7 @@ class _Watch:
     """A picture that somebody looks at: how many steps it may show."""
 
     steps: int = 0
+    is_begun: bool = False
     is_over: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -60,6 +62,7 @@ class Progress:
                 received += len(piece)
                 watch = self._watched.get(fields.get("progress", ""))  # it may stand in this piece
                 if watch is not None and total_bytes:
+                    watch.is_begun = True
                     watch.steps = max(watch.steps, min(STEPS, STEPS * received // total_bytes))
                     watch.changed.set()
         finally:
@@ -73,38 +76,40 @@ class Progress:
         name = request.match_info["name"]
         is_shown = request.method == "GET" and name not in self._watched
         if not is_shown or len(self._watched) >= _MOST_WATCHED:
-            response = web.Response(body=_HEAD + _END, content_type=_TYPE)
-            dress(response)
-            return response
+            empty = web.Response(body=EMPTY, content_type=_TYPE)
+            dress(empty)
+            return empty
         watch = self._watched[name] = _Watch()
+        response = web.StreamResponse()
         try:
-            return await _stream(request, watch)
+            await _stream(request, response, watch)
+        except ConnectionError:
+            pass  # she has her page, or has gone
         finally:
             del self._watched[name]
+        return response
 
 
-async def _stream(request: web.Request, watch: _Watch) -> web.StreamResponse:
-    response = web.StreamResponse()
+async def _stream(request: web.Request, response: web.StreamResponse, watch: _Watch) -> None:
     response.content_type = _TYPE
     dress(response)
     await response.prepare(request)
     await response.write(_HEAD)
-    shown = 0
-    while shown < STEPS:
+    shown, patience_s = 0, _PATIENCE_S
+    while shown < STEPS and patience_s > 0:
         if watch.steps > shown:
             await response.write(b"".join(_frame(step) for step in range(shown, watch.steps)))
             shown = watch.steps
             continue
-        if watch.is_over:
+        if watch.is_over or request.transport is None or request.transport.is_closing():
             break
         watch.changed.clear()
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(_LOOK_S):
                 await watch.changed.wait()
         except TimeoutError:
-            break
+            patience_s -= 0 if watch.is_begun else _LOOK_S
     await response.write_eof(_END)
-    return response
 
 
 def _frame(step: int) -> bytes:

@@ -9,11 +9,11 @@ from aiohttp import web
 
 from relay.errors import (
     CantLook,
+    ComeBack,
     CrossSite,
     DayUnreadable,
     FormExpired,
     FormUnreadable,
-    NotKept,
     NotLookedAt,
     PageMissing,
     PhotoMissing,
@@ -44,8 +44,8 @@ from relay.web.upload import Budget, Form, Limits, Reservation, read_form
 _FRESH = {"may_post": "yes"}
 RECEIPT_FIELD = "receipt"
 _TICKET_FIELD = "ticket"
-# Ethiopia's calendar is 7 years behind, Persia's 621, Thailand's 543 ahead.
-_LONG_PAST, _FAR_AWAY = dt.timedelta(days=-3 * 366), dt.timedelta(days=100 * 366)
+# Ethiopia's calendar is 7 years behind, Persia's 621; Nepal's is 57 ahead, Thailand's 543.
+_LONG_PAST, _FAR_AWAY = dt.timedelta(days=-3 * 366), dt.timedelta(days=5 * 366)
 _FORGET = {"Clear-Site-Data": '"cache"'}
 _SAFE_SITES = {None, "same-origin", "none"}
 
@@ -150,6 +150,7 @@ class SubmitterPages:
                 language=language,
                 error=error,
                 fields={name: text for name, text in form.fields.items() if name != "do"},
+                wish=form.fields.get("do", "send"),
                 status=error.http_status,
             )
 
@@ -219,11 +220,10 @@ class SubmitterPages:
         language = self._language(request)
         try:
             receipt = await self._read_receipt(request)
+            standing = await ask(receipt)
         except SubmissionRefused as error:
             return self._mistyped(error, language)
-        try:
-            standing = await ask(receipt)
-        except NotKept as error:
+        except ComeBack as error:  # its own words speak of sending
             raise CantLook from error
         return self.pages.render(
             "standing.html",
@@ -247,7 +247,7 @@ class SubmitterPages:
     async def _read_small(self, request: web.Request, form: Form) -> None:
         """Read a form without a photo."""
         limits = replace(self.limits, names={RECEIPT_FIELD}, max_bytes=0)
-        with _counted(request), self._reserve(request) as reservation:
+        with _counted(request), self._reserve(request, has_photo=False) as reservation:
             await read_form(request, limits, reservation, form)
 
     def _way(self, request: web.Request) -> Way:
@@ -257,7 +257,9 @@ class SubmitterPages:
             lane=(self.pages.place.name, circuit.number if circuit else 0),
         )
 
-    def _reserve(self, request: web.Request) -> AbstractContextManager[Reservation]:
+    def _reserve(
+        self, request: web.Request, *, has_photo: bool = True
+    ) -> AbstractContextManager[Reservation]:
         """Reserve memory for what is sent; whoever loses it is cut, and her circuit struck."""
 
         def end() -> None:
@@ -266,7 +268,7 @@ class SubmitterPages:
             if request.transport is not None:
                 request.transport.abort()
 
-        return self.budget.reserve(end)
+        return self.budget.reserve(end, is_counted=has_photo)
 
     def _form(
         self, language: str, *, fields: Mapping[str, str], error: RelayError | None, status: int
@@ -278,10 +280,18 @@ class SubmitterPages:
             is_open=True,
             is_trapped=isinstance(error, TrapFilled),
             is_answer=error is not None,
-            token=self.intake.keys.new_token(),
+            token=self._token_for(fields),
             progress=new_name(),
             status=status,
         )
+
+    def _token_for(self, fields: Mapping[str, str]) -> str:
+        """Return the token that she has sent, if it is good: an earlier try may have arrived."""
+        try:
+            self.intake.keys.check_token(fields.get("token", ""))
+        except FormExpired:
+            return self.intake.keys.new_token()
+        return fields["token"]
 
     def _closed(self, error: RelayError, language: str) -> web.Response:
         return self.pages.form(

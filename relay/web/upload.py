@@ -46,25 +46,32 @@ class Budget:
     def __init__(self, max_bytes: int) -> None:
         """Allow `max_bytes`."""
         self._left = max_bytes
+        self._count = 0  # with those that are read and wait for their turn
         self._reservations: set[Reservation] = set()
 
     @contextmanager
-    def reserve(self, end: Callable[[], None]) -> Iterator["Reservation"]:
+    def reserve(
+        self, end: Callable[[], None], *, is_counted: bool = True
+    ) -> Iterator["Reservation"]:
         """Hold bytes for one upload and give them all back at the end. end: ends that upload.
+
+        is_counted: among the most that there may be; a receipt or a page's buttons are not.
 
         Raises:
             Busy: uploads are too many; a moment later one more may do.
         """
         now = time.monotonic()
-        if len(self._reservations) >= MOST_UPLOADS:
+        if is_counted and self._count >= MOST_UPLOADS:
             self._end_one(lambda one: -one.brought_of_late(now))
             raise Busy
         reservation = Reservation(self, end)
         self._reservations.add(reservation)
+        self._count += is_counted
         try:
             yield reservation
         finally:
             self.forget(reservation)
+            self._count -= is_counted
             self._left += reservation.held
 
     def take(self, count: int) -> None:

@@ -19,7 +19,9 @@ _CATALOGUES, _TEMPLATES = "relay/web/catalogues", "relay/web/templates"
 _JOURNEY = ("form", "cover", "held", "thrown", "sent", "receipt", "standing", "error")
 _PLACEHOLDER = re.compile(r"%\(\w+\)s")
 # What could break a page or turn its direction; joiners (200C, 200D) belong to several scripts.
-_UNWANTED = re.compile(r"[<>&\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_UNWANTED = re.compile(
+    r"[<>&\"\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
 _HEAD = """# The sentences of the pages. Before you translate: docs/translating.md
 msgid ""
 msgstr ""
@@ -132,6 +134,10 @@ def _digits(text: str) -> list[int]:
 
 def record_review(root: Path, code: str, by: str) -> None:
     """Take note that `by` has read every sentence of that catalogue and vouches for it."""
+    if problems := list(_check_one(code, set(collect(root)))):
+        raise SystemExit("\n".join([*problems, f"{code}.po is not whole: nobody can vouch for it"]))
+    if not by.strip():
+        raise SystemExit("a name, or one that she is known by")
     path = root / _CATALOGUES / "reviews.toml"
     reviews = tomllib.loads(path.read_text("utf-8"))
     reviews[code] = {"by": by, "digest": digest(read_catalogue(code))}

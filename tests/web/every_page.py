@@ -62,7 +62,7 @@ def _all(pages: Pages) -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-
     closed = {"is_open": False, "error": errors.Closed(), "token": "", "progress": ""}
     yield "closed", "form.html", {**form, **fresh, **closed}
     yield from _covers()
-    yield "held", "held.html", {"fields": {"ticket": TOKEN}}
+    yield "held", "held.html", {"fields": {"ticket": TOKEN}, "wish": "again"}
     yield "held-without", "held.html", {"fields": {}}
     yield "thrown", "thrown.html", {}
     yield from _sent()
@@ -70,6 +70,7 @@ def _all(pages: Pages) -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-
     yield "receipt-mistyped", "receipt.html", {"error": errors.ReceiptMistyped()}
     yield from _standings()
     yield "error", "error.html", {"error": errors.PageMissing(), "is_answer": False}
+    yield "failed", "error.html", {"error": errors.RelayError()}
 
 
 def _covers() -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-arg]

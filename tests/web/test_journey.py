@@ -216,7 +216,7 @@ def test_an_upload_that_stops_is_answered_with_her_text(start_service: Starter) 
     assert body.index(b'name="message"') < body.index(b'name="photo"')
     page = service.get("/en/").text
     names = re.findall(r'name="(\w+)"', page.partition("<form")[2])
-    assert names[-2:] == ["photo", "look"], "the browser sends her words before the photo"
+    assert names[-3:] == ["photo", "look", "cvc"], "the browser sends her words before the photo"
     with socket.create_connection(("127.0.0.1", service.port), timeout=90) as sender:
         sender.sendall(head + body[:100_000])
         answer = b""

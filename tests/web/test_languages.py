@@ -1,6 +1,7 @@
 """The pages in every language: whole, light, told apart from what nobody has reviewed."""
 
 import re
+import subprocess
 import unicodedata
 from gettext import NullTranslations
 from pathlib import Path
@@ -12,7 +13,16 @@ from relay.web import catalogues
 from relay.web.accepted import in_order_of
 from relay.web.catalogues import LANGUAGES, digest, offer, read_catalogue
 from scripts.supply.catalogues import check, collect, record_review
-from tests.conftest import ROOT, Service, Starter, configure, relay
+from tests.conftest import (
+    RELAY,
+    ROOT,
+    Service,
+    Starter,
+    configure,
+    free_port,
+    relay,
+    wait_until,
+)
 from tests.web.every_page import CROWD, every_page, head_bytes, make_pages, preview
 
 MOST_BYTES = 14 * 1024  # a page with its headers, in one initial congestion window
@@ -64,6 +74,7 @@ def test_every_sentence_is_there_in_every_language() -> None:
         ("Faces that we covered: %(count)s.", "%(sum)s", "has other placeholders"),
         ("Faces that we covered: %(count)s.", "%(count)s, 100 %", "has a % that is none"),
         ("Send", "<b>Envoyer", "has a character that could break the page"),
+        ("Send", 'Envoyer" hidden class="', "has a character that could break the page"),
         ("Send", "Envoyer\N{RIGHT-TO-LEFT OVERRIDE}", "has a character that could break"),
         ("Send", " Envoyer", "has a space too many"),
         ("Receipt, 20 digits", "21 chiffres", "has other numbers"),
@@ -138,11 +149,34 @@ def test_a_relay_offers_what_was_reviewed_or_accepted_by_name(
     with pytest.raises(ConfigInvalid, match="'xx' is none of am, ar"):
         offer(accepted=("xx",), is_demo=False)
     service = start_service()
-    assert "has checked these pages yet" not in service.get("/en/").text
-    foot = service.get("/fr/").text.partition("<footer>")[2]
-    assert len(foot) > 100, "that nobody has checked it"
-    configure(campaign, demo="false", accept_unreviewed='["xx"]')
-    served = relay("serve", "--config", campaign / "relay.toml")
+    link = "Not checked: read it in another language"
+    assert link not in service.get("/en/").text
+    assert link in service.get("/fr/").text
+    french = service.request("POST", "/fr/receipt", b"").text.partition("<footer>")[2]
+    assert len(french) > 100, "that nobody has checked it"
+    service.stop()
+
+    path = campaign / "relay.toml"
+    installed = f"127.0.0.1:{service.port}"
+    desk = f"127.0.0.1:{free_port()}"
+    configure(
+        campaign,
+        demo="false",
+        listen=f'"{installed}"',
+        desk_listen=f'"{desk}"',
+        accept_unreviewed='["fa"]',
+    )
+    with subprocess.Popen([RELAY, "serve", "--config", path], stderr=subprocess.PIPE) as process:
+        try:
+            service.process = process
+            wait_until(service.answers)
+            assert service.get("/fr/").status == 404
+            assert link in service.get("/fa/").text
+            assert re.findall(r'<a href="/(\w+)/"', service.get("/").text) == ["en", "fa"]
+        finally:
+            process.terminate()
+    configure(campaign, accept_unreviewed='["xx"]')
+    served = relay("serve", "--config", path)
     assert served.code == 2
     assert "accept_unreviewed: 'xx' is none of" in served.err
 
@@ -153,6 +187,9 @@ def test_a_review_holds_until_a_sentence_changes(
     folder = tmp_path / "relay/web/catalogues"
     folder.mkdir(parents=True)
     (folder / "reviews.toml").write_text("# head\n")
+    (tmp_path / "relay/web/templates").symlink_to(ROOT / "relay/web/templates")
+    with pytest.raises(SystemExit, match="a name"):
+        record_review(tmp_path, "fa", " ")
     record_review(tmp_path, "fa", 'A "name"')
     record_review(tmp_path, "ar", "B")
     reviews = catalogues.tomllib.loads((folder / "reviews.toml").read_text())

@@ -2,6 +2,7 @@ import asyncio
 import datetime as dt
 import re
 import socket
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,14 @@ def check_headers(headers: dict[str, str], *also: str) -> None:
 def test_every_answer_has_our_headers_and_only_the_listed_methods_work(
     shared_service: Service, method: str, path: str
 ) -> None:
-    answer = shared_service.request(method, path, b"" if method == "POST" else None, FORM)
+    is_watched: AbstractContextManager[object] = nullcontext()
+    if path.startswith("/progress/") and method == "GET":  # a second look is answered at once
+        is_watched = socket.create_connection(("127.0.0.1", shared_service.port))
+    with is_watched:
+        if isinstance(is_watched, socket.socket):
+            is_watched.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            is_watched.recv(1)
+        answer = shared_service.request(method, path, b"" if method == "POST" else None, FORM)
     special = SPECIAL.get(path, set()) if method in {"GET", "HEAD"} else set()
     check_headers(answer.headers, *special)
     assert special <= {name.lower() for name in answer.headers}

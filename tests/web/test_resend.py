@@ -1,5 +1,6 @@
 """A double tap, a resend after a line was cut at any byte, two tabs: one entry, one receipt."""
 
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -40,7 +41,6 @@ PRESSES = st.builds(
     until=st.one_of(st.just(_ALL), st.floats(0, _ALL)),
     taps=st.integers(1, 3),
 )
-every_content: list[tuple[int, int, str]] = []
 
 
 def cut(service: Service, token: str, press: Press) -> None:
@@ -72,29 +72,41 @@ def send(service: Service, token: str, press: Press) -> set[str]:
     return set(receipts)
 
 
-@settings(
-    max_examples=tenth(100),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(presses=st.lists(PRESSES, min_size=2, max_size=6))
 def test_the_same_content_has_one_receipt_and_other_content_another(
-    shared_service: Service, presses: list[Press]
+    shared_service: Service,
 ) -> None:
-    tokens = [shared_service.token(), shared_service.token()]
-    shown: dict[tuple[int, int, str], str] = {}
-    # What was cut is sent again in the end, as she would: by then it may have arrived.
-    again = [Press(one.tab, one.photo, one.message) for one in presses if one.until < _ALL]
-    for press in [*presses, *again]:
-        if press.until < _ALL:
-            with suppress(OSError):
-                cut(shared_service, tokens[press.tab], press)
-            continue
-        (receipt,) = send(shared_service, tokens[press.tab], press)
-        assert shown.setdefault(press.content, receipt) == receipt
-    assert len(set(shown.values())) == len(shown)
-    every_content.extend(shown)
+    every_content: list[tuple[int, int, str]] = []
 
+    @settings(max_examples=tenth(100), suppress_health_check=[HealthCheck.too_slow])
+    @given(presses=st.lists(PRESSES, min_size=2, max_size=6))
+    def press_on(presses: list[Press]) -> None:
+        tokens = [shared_service.token(), shared_service.token()]
+        shown: dict[tuple[int, int, str], str] = {}
+        # What was cut is sent again in the end, as she would: by then it may have arrived.
+        again = [Press(one.tab, one.photo, one.message) for one in presses if one.until < _ALL]
+        for press in [*presses, *again]:
+            if press.until < _ALL:
+                with suppress(OSError):
+                    cut(shared_service, tokens[press.tab], press)
+                continue
+            (receipt,) = send(shared_service, tokens[press.tab], press)
+            assert shown.setdefault(press.content, receipt) == receipt
+        assert len(set(shown.values())) == len(shown)
+        every_content.extend(shown)
 
-def test_each_content_is_there_once(shared_service: Service) -> None:
+    press_on()
     pulled = shared_service.desk("pull", "--to", "sealed", "--json").json
-    assert len(pulled["fetched"]) == len(every_content) > 0  # type: ignore[arg-type]
+    assert len(pulled["fetched"]) == len(every_content) > 0, "and each is there once"  # type: ignore[arg-type]
+
+
+def test_the_form_that_comes_with_a_refusal_makes_no_second_entry(
+    service: Service, dirty: bytes
+) -> None:
+    """She was acknowledged, and the page was lost; then the line was too slow for another try."""
+    token = service.token()
+    receipt = service.send(dirty, token=token, message="zebras").receipt
+    refusal = service.send(b"", token=token, message="zebras")
+    assert "Your photo was not sent." in refusal.text
+    match = re.search(r'name="token" value="([^"]+)"', refusal.text)
+    assert match
+    assert service.send(dirty, token=match[1], message="zebras").receipt == receipt
