@@ -15,6 +15,7 @@ from relay.web.onion import Circuit
 from relay.web.progress import PROGRESS
 
 _FIRST_REQUEST_S = 30.0  # a connection that has asked for nothing by then is closed
+_ASKING_S = 3.0  # before, a newcomer is not taken for silent
 _NOT_FOUND = 404
 # yarl remembers the last addresses that were asked for.
 _ADDRESS_CACHES = [one for one in vars(yarl._url).values() if hasattr(one, "cache_clear")]  # noqa: SLF001 - yarl.cache_clear leaves the most of them
@@ -82,11 +83,13 @@ class Connection(web.RequestHandler):
         if self.circuit is not None:
             self.circuit.connections.add(transport)
         if len(others) >= MAX_CONNECTIONS:
-            spare = [other for other in others if _is_idle(other)]
-            spare += [other for other in others if _is_watching(other)]
-            spare += reversed([other for other in others if _is_being_answered(other)])
-            _abort(spare[0] if spare else self._most_at(others))
+            _abort(self._find_spare(others) or self._most_at(others))
         self._silence = self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
+
+    @property
+    def silent_until(self) -> float:
+        """When it is closed if it has asked for nothing by then, in the loop's time."""
+        return self._silence.when()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of the connection, and so of what it has brought."""
@@ -94,6 +97,21 @@ class Connection(web.RequestHandler):
             self.circuit.connections.discard(self.transport)
         super().connection_lost(exc)
         self._silence.cancel()
+
+    def _find_spare(self, others: Sequence[web.RequestHandler]) -> web.RequestHandler | None:
+        """Return whose end costs least, of its kind the oldest; None: each would cost a try.
+
+        Whoever is being answered may be on her way to a receipt: of those, the newest.
+        """
+        kinds: tuple[list[web.RequestHandler], ...] = ([], [], [], [])
+        for other in others:
+            if _is_answered(other):
+                kinds[0 if _is_old(other, self._loop.time()) else 2].append(other)
+            elif _is_watching(other):
+                kinds[1].append(other)
+            elif other._current_request is None:  # noqa: SLF001 - aiohttp says it nowhere else
+                kinds[3].insert(0, other)
+        return next((kind[0] for kind in kinds if kind), None)
 
     def _most_at(self, others: Sequence[web.RequestHandler]) -> web.RequestHandler:
         """Return a connection of the circuit that has the most of them; without circuits, us."""
@@ -145,25 +163,24 @@ def _still_here(connections: Sequence[web.RequestHandler]) -> list[web.RequestHa
     return [one for one in connections if one.transport and not one.transport.is_closing()]
 
 
-def _is_idle(connection: web.RequestHandler) -> bool:
-    """Whether it asks for nothing, or has its answer before all that it sends has come."""
-    return not connection._request_in_progress and _has_nothing_to_get(connection)  # noqa: SLF001 - aiohttp says it nowhere else
+def _is_answered(connection: web.RequestHandler) -> bool:
+    """Whether it has all that it has asked for; more of what it sends may still come."""
+    transport = connection.transport
+    is_read = not isinstance(transport, asyncio.Transport) or not transport.get_write_buffer_size()
+    return is_read and not connection._request_in_progress  # noqa: SLF001 - as above
+
+
+def _is_old(connection: web.RequestHandler, now: float) -> bool:
+    """Whether it has asked for something, or been silent for long enough to have done so."""
+    if not isinstance(connection, Connection) or connection._request_count:  # noqa: SLF001 - as above
+        return True
+    return connection.silent_until - now < _FIRST_REQUEST_S - _ASKING_S
 
 
 def _is_watching(connection: web.RequestHandler) -> bool:
     """Whether it shows a progress: whoever loses that loses no photo."""
     request = connection._current_request  # noqa: SLF001 - as above
     return request is not None and request.path.startswith(PROGRESS)
-
-
-def _is_being_answered(connection: web.RequestHandler) -> bool:
-    """Whether an answer is on its way: perhaps a receipt, perhaps to somebody who never reads."""
-    return connection._current_request is None  # noqa: SLF001 - as above
-
-
-def _has_nothing_to_get(connection: web.RequestHandler) -> bool:
-    transport = connection.transport
-    return not isinstance(transport, asyncio.Transport) or not transport.get_write_buffer_size()
 
 
 def _count_at_circuit(connection: web.RequestHandler) -> int:

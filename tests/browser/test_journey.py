@@ -111,7 +111,7 @@ def test_she_sees_how_much_has_been_sent(browser: Browser, service: Service, pho
         assert seen == sorted(seen)
         assert len(browser.asked) == 2, "and all the time it was being sent"
         await_title(browser, "Sent")
-    assert len(browser.asked) == 4, browser.asked
+        wait_until(lambda: len(browser.asked) == 4)  # the form, the bar, the upload, and forgetting
 
 
 def back_to_the_form(browser: Browser) -> None:
@@ -141,6 +141,14 @@ def test_back_after_leaving_shows_nothing_of_hers(
         browser.click(".leave")
         await_title(browser, "Elsewhere")
         back_to_the_form(browser)
+        write(browser, service.url, photo)
+        browser.click("[name=look]")
+        browser.click("#send")
+        assert title(browser) == "Not sent yet"
+        browser.click(".leave")
+        await_title(browser, "Elsewhere")
+        browser.back()
+        assert browser.ask("document.querySelector('.picture')") is None
         write(browser, service.url, photo)
         browser.click("#send")
         receipt = words(browser, "#receipt")

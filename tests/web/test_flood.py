@@ -82,6 +82,13 @@ def post(kind: str, length: int) -> bytes:
     return f"{head}Content-Length: {length}\r\n\r\n".encode()
 
 
+def take_back(receipt: str) -> bytes:
+    body = f"receipt={receipt.replace(' ', '')}".encode()
+    head = "POST /en/withdraw HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    kind = "Content-Type: application/x-www-form-urlencoded\r\n"
+    return f"{head}{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
 def peak_bytes(service: Service) -> int:
     assert service.process is not None
     status = Path(f"/proc/{service.process.pid}/status").read_text()
@@ -111,6 +118,7 @@ async def test_in_a_flood_a_person_gets_through_or_is_told_to_come_back(
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     assert MOST_UPLOADS < MAX_CONNECTIONS <= _SLOW
     service = start_service(max_inflight_bytes=_BUDGET)
+    earlier = service.send(photos.encode(photos.picture(320, 240))).receipt
     before = peak_bytes(service)
     flood = Flood(service.port, service.token())
     drips = [asyncio.create_task(flood.drip(number)) for number in range(_SLOW)]
@@ -119,6 +127,8 @@ async def test_in_a_flood_a_person_gets_through_or_is_told_to_come_back(
         _, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(f"GET /progress/{number:022} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         flood.open.append(writer)
+    taken_back = await flood.ask(take_back(earlier))
+    assert b"our copy has been destroyed" in taken_back, "that needs no room among the uploads"
     done = asyncio.Event()
     she = asyncio.create_task(person(flood, done))
     turns = asyncio.Semaphore(_SENDERS)

@@ -168,6 +168,23 @@ def test_where_memory_runs_out_the_upload_that_brought_least_for_its_age_is_ende
     newcomer.take(1000)
 
 
+def test_uploads_are_counted_until_they_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.web.upload.MOST_UPLOADS", 2)
+    budget = Budget(100)
+    with budget.reserve(unended) as one, budget.reserve(unended):
+        one.settle()
+        with pytest.raises(Busy), budget.reserve(unended):
+            pass
+        with budget.reserve(unended, is_counted=False) as receipt:
+            receipt.take(1)
+    with budget.reserve(unended):
+        pass
+
+
+def unended() -> None:
+    raise AssertionError("nobody is old enough to be ended")
+
+
 def test_what_has_been_read_is_not_ended_and_a_burst_long_ago_counts_for_nothing() -> None:
     budget, ended = Budget(100_000), []
     with ExitStack() as stack:
