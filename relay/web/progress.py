@@ -8,7 +8,8 @@ Source: GIF89a; its extension NETSCAPE2.0, without which Firefox shows the first
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -49,22 +50,23 @@ class Progress:
         self._watched: dict[str, _Watch] = {}
 
     async def follow(
-        self, pieces: AsyncIterator[bytes], fields: dict[str, str], total_bytes: int | None
-    ) -> AsyncIterator[bytes]:
+        self, pieces: AsyncGenerator[bytes], fields: dict[str, str], total_bytes: int | None
+    ) -> AsyncGenerator[bytes]:
         """Yield `pieces`, and note how far they have come under the number among `fields`.
 
         fields: of the form, as they arrive. total_bytes: of the body; None: it does not say.
         """
         received = 0
         try:
-            async for piece in pieces:
-                yield piece
-                received += len(piece)
-                watch = self._watched.get(fields.get("progress", ""))  # it may stand in this piece
-                if watch is not None and total_bytes:
-                    watch.is_begun = True
-                    watch.steps = max(watch.steps, min(STEPS, STEPS * received // total_bytes))
-                    watch.changed.set()
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+                    received += len(piece)
+                    watch = self._watched.get(fields.get("progress", ""))  # it may stand in there
+                    if watch is not None and total_bytes:
+                        watch.is_begun = True
+                        watch.steps = max(watch.steps, min(STEPS, STEPS * received // total_bytes))
+                        watch.changed.set()
         finally:
             watch = self._watched.get(fields.get("progress", ""))
             if watch is not None:

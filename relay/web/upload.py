@@ -6,8 +6,8 @@ dropped unread.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -174,11 +174,12 @@ async def read_form(
     if progress is not None:
         pieces = progress.follow(pieces, form.fields, request.content_length)
     try:
-        if kind == "multipart/form-data":
-            assembly = _Assembly(form, limits, reservation)
-            return await _read_multipart(pieces, options.get("boundary", ""), assembly)
-        if kind == "application/x-www-form-urlencoded":
-            return await _read_urlencoded(pieces, form)
+        async with aclosing(pieces):  # it holds the last piece
+            if kind == "multipart/form-data":
+                assembly = _Assembly(form, limits, reservation)
+                return await _read_multipart(pieces, options.get("boundary", ""), assembly)
+            if kind == "application/x-www-form-urlencoded":
+                return await _read_urlencoded(pieces, form)
     except (
         MultipartError,
         ClientError,
@@ -191,7 +192,7 @@ async def read_form(
     raise FormUnreadable
 
 
-async def paced(request: web.Request, min_bytes_per_minute: int) -> AsyncIterator[bytes]:
+async def paced(request: web.Request, min_bytes_per_minute: int) -> AsyncGenerator[bytes]:
     """Yield the body as it comes.
 
     Raises:

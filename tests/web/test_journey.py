@@ -131,6 +131,14 @@ def test_watchers_are_few_and_keep_nobody_out(service: Service, dirty: bytes) ->
     for watcher in watchers:
         watcher.socket.close()
 
+    def is_there_room() -> bool:
+        another = Watcher(service, "0123456789abcdefghijkl")
+        another.socket.close()
+        return b"chunked" in another.content
+
+    wait_until(is_there_room)
+    assert "failed" not in service.log_file.read_text(), "who has gone is no failure of ours"
+
 
 def test_every_step_is_a_part_of_the_bar() -> None:
     pictures = [_HEAD + _frame(step) + b"\x3b" for step in range(STEPS)]
