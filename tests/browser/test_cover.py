@@ -302,7 +302,7 @@ def test_each_square_has_a_name_and_a_place_without_a_style(
     assert names == [str(column) for _ in range(9) for column in range(1, 13)]
     rows = browser.ask("[...document.querySelectorAll('.grid [role=group]')].map(e => e.ariaLabel)")
     assert rows == [f"Row {row}" for row in range(1, 10)]
-    rest = "[...document.querySelectorAll('main input:not([type=hidden], .grid *)')]"
+    rest = "[...document.querySelectorAll('main input:not([type=hidden], [hidden], .grid *)')]"
     assert browser.ask(f"{rest}.every(e => e.labels.length)")
     browser.resize(1000, PHONE[1])
     browser.ask("document.querySelector('style').remove()")
