@@ -46,6 +46,7 @@ RECEIPT_FIELD = "receipt"
 _TICKET_FIELD = "ticket"
 # Ethiopia's calendar is 7 years behind, Persia's 621; Nepal's is 57 ahead, Thailand's 543.
 _LONG_PAST, _FAR_AWAY = dt.timedelta(days=-3 * 366), dt.timedelta(days=5 * 366)
+_OURS = {"do", "cvc"}  # of the page that shows a draft: its buttons and its unseen field
 _FORGET = {"Clear-Site-Data": '"cache"'}
 _SAFE_SITES = {None, "same-origin", "none"}
 
@@ -149,7 +150,7 @@ class SubmitterPages:
                 "held.html",
                 language=language,
                 error=error,
-                fields={name: text for name, text in form.fields.items() if name != "do"},
+                fields={name: text for name, text in form.fields.items() if name not in _OURS},
                 wish=form.fields.get("do", "send"),
                 status=error.http_status,
             )
