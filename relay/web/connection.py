@@ -15,7 +15,7 @@ from relay.web.onion import Circuit
 from relay.web.progress import PROGRESS
 
 _FIRST_REQUEST_S = 30.0  # a connection that has asked for nothing by then is closed
-_ASKING_S = 3.0  # before, a newcomer is not taken for silent
+_ASKING_S = 5.0  # before, a newcomer is not taken for silent, nor who was answered for done
 _NOT_FOUND = 404
 # yarl remembers the last addresses that were asked for.
 _ADDRESS_CACHES = [one for one in vars(yarl._url).values() if hasattr(one, "cache_clear")]  # noqa: SLF001 - yarl.cache_clear leaves the most of them
@@ -66,7 +66,7 @@ class Sweeper:
 class Connection(web.RequestHandler):
     """One connection. What the HTTP parser refuses gets our headers and no details."""
 
-    __slots__ = ("_circuits", "_silence", "_sweeper", "circuit")
+    __slots__ = ("_circuits", "_silence", "_sweeper", "circuit", "silent_since")
 
     def __init__(
         self, manager: web.Server, sweeper: Sweeper, circuit: Circuit | None, **options: Any
@@ -84,12 +84,8 @@ class Connection(web.RequestHandler):
             self.circuit.connections.add(transport)
         if len(others) >= MAX_CONNECTIONS:
             _abort(self._find_spare(others) or self._most_at(others))
+        self.silent_since = self._loop.time()
         self._silence = self._loop.call_later(_FIRST_REQUEST_S, self._close_if_silent)
-
-    @property
-    def silent_until(self) -> float:
-        """When it is closed if it has asked for nothing by then, in the loop's time."""
-        return self._silence.when()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of the connection, and so of what it has brought."""
@@ -131,6 +127,7 @@ class Connection(web.RequestHandler):
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
+            self.silent_since = self._loop.time()
             if isinstance(resp, web.Response):
                 resp.body = None
             if request.method not in _READING or is_odd:
@@ -171,10 +168,8 @@ def _is_answered(connection: web.RequestHandler) -> bool:
 
 
 def _is_old(connection: web.RequestHandler, now: float) -> bool:
-    """Whether it has asked for something, or been silent for long enough to have done so."""
-    if not isinstance(connection, Connection) or connection._request_count:  # noqa: SLF001 - as above
-        return True
-    return connection.silent_until - now < _FIRST_REQUEST_S - _ASKING_S
+    """Whether it has been silent for long enough to have asked, or to have read its answer."""
+    return not isinstance(connection, Connection) or now - connection.silent_since > _ASKING_S
 
 
 def _is_watching(connection: web.RequestHandler) -> bool:
