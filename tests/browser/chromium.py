@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 from playwright.sync_api import Error, Page, Request, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+PHONE = (320, 568)  # px; the smallest that is still carried about
 # Chromium refuses its own sandbox to root; the pages under test are ours, on loopback.
 FLAGS = ["--no-sandbox"] if os.geteuid() == 0 else []
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests import photos
-from tests.browser.chromium import Browser, Chromium
+from tests.browser.chromium import PHONE, Browser, Chromium
 from tests.browser.firefox import Firefox
 from tests.conftest import Service
 from tests.faces.fetch import CACHE
@@ -20,7 +20,6 @@ PORTRAIT = CACHE / "astronaut.png"
 HEAD = (120, 0, 330, 240)  # left, top, right, bottom in the portrait
 SCENE = (1280, 960)
 MESSAGE = "zebras over the quiet river"
-PHONE = (320, 568)  # px; the smallest that is still carried about
 _BOX = "(({x, y, width, height}) => [x, y, width, height])({}.getBoundingClientRect())"
 _FOCUSED = """(e => ({
     name: e.tagName == "BUTTON" ? e.value : e.name || e.className || e.tagName,
@@ -30,15 +29,10 @@ _FOCUSED = """(e => ({
 }))(document.activeElement)"""
 
 
-@pytest.fixture(params=["chromium", "firefox"])
-def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Browser]:
-    starting = (
-        Chromium.started() if request.param == "chromium" else Firefox.started(tmp_path / "home")
-    )
-    with starting as started:
-        started.resize(*PHONE)
-        yield started
-        assert started.said == [], "nothing was blocked, nothing is missing"
+@pytest.fixture
+def browser(browser: Browser) -> Iterator[Browser]:
+    yield browser
+    assert browser.said == [], "nothing was blocked, nothing is missing"
 
 
 def scene(*widths: int) -> Image.Image:
@@ -64,14 +58,14 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def choose(browser: Browser, service: Service, photo: Path) -> None:
-    browser.goto(f"{service.url}/en/")
+def choose(browser: Browser, url: str, photo: Path) -> None:
+    browser.goto(f"{url}/en/")
     browser.choose("[name=photo]", photo)
     browser.write("[name=message]", MESSAGE)
 
 
 def reach_cover(browser: Browser, service: Service, photo: Path) -> None:
-    choose(browser, service, photo)
+    choose(browser, service.url, photo)
     browser.click("#send")
     assert title(browser) == "Not sent yet"
 

@@ -15,23 +15,13 @@ from playwright.sync_api import Error
 from tests import photos
 from tests.browser.chromium import Browser, Chromium
 from tests.browser.firefox import Firefox, FirefoxError
-from tests.browser.test_cover import MESSAGE, PHONE, box, title, words
+from tests.browser.test_cover import MESSAGE, box, choose, title, words
 from tests.conftest import Service, Starter, wait_until
 from tests.slow_line import slow_line
 from tests.web.test_cover import opened
 
 pytestmark = pytest.mark.browser
 _BLUE = (0x2F, 0x6F, 0xDE)
-
-
-@pytest.fixture(params=["chromium", "firefox"])
-def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Browser]:
-    starting = (
-        Chromium.started() if request.param == "chromium" else Firefox.started(tmp_path / "home")
-    )
-    with starting as started:
-        started.resize(*PHONE)
-        yield started
 
 
 @pytest.fixture
@@ -66,12 +56,6 @@ def elsewhere() -> Iterator[str]:
             serving.join()
 
 
-def write(browser: Browser, url: str, photo: Path) -> None:
-    browser.goto(f"{url}/en/")
-    browser.choose("[name=photo]", photo)
-    browser.write("[name=message]", MESSAGE)
-
-
 def holds(browser: Browser, expression: str) -> bool:
     """Whether this is so, on whatever page is there; between two pages it is not."""
     try:
@@ -101,7 +85,7 @@ def filled(browser: Browser) -> float:
 def test_she_sees_how_much_has_been_sent(browser: Browser, service: Service, photo: Path) -> None:
     size = photo.stat().st_size
     with slow_line(service.port, bytes_per_s=size / 8) as line:
-        write(browser, line.url, photo)
+        choose(browser, line.url, photo)
         assert not browser.ask("document.querySelector('.wait').checkVisibility()")
         browser.tap("#send")
         seen = [0.0]
@@ -125,7 +109,7 @@ def back_to_the_form(browser: Browser) -> None:
 def test_back_after_sending_shows_an_empty_form(
     browser: Browser, service: Service, photo: Path
 ) -> None:
-    write(browser, service.url, photo)
+    choose(browser, service.url, photo)
     browser.click("#send")
     assert title(browser) == "Sent"
     back_to_the_form(browser)
@@ -136,12 +120,12 @@ def test_back_after_leaving_shows_nothing_of_hers(
 ) -> None:
     with elsewhere() as there:
         service = start_service(leave_to=f'"{there}"')
-        write(browser, service.url, photo)
+        choose(browser, service.url, photo)
         browser.press("Tab")
         browser.click(".leave")
         await_title(browser, "Elsewhere")
         back_to_the_form(browser)
-        write(browser, service.url, photo)
+        choose(browser, service.url, photo)
         browser.click("[name=look]")
         browser.click("#send")
         assert title(browser) == "Not sent yet"
@@ -149,7 +133,7 @@ def test_back_after_leaving_shows_nothing_of_hers(
         await_title(browser, "Elsewhere")
         browser.back()
         assert browser.ask("document.querySelector('.picture')") is None
-        write(browser, service.url, photo)
+        choose(browser, service.url, photo)
         browser.click("#send")
         receipt = words(browser, "#receipt")
         browser.click(".leave")
@@ -172,7 +156,7 @@ def test_a_line_that_breaks_costs_one_reload(
     browser: Browser, service: Service, photo: Path
 ) -> None:
     with slow_line(service.port) as line:
-        write(browser, line.url, photo)
+        choose(browser, line.url, photo)
         line.cut_after = photo.stat().st_size // 2
         browser.tap("#send")
         wait_until(lambda: line.cuts)
@@ -189,7 +173,7 @@ def test_a_line_that_breaks_costs_one_reload(
 
 def send_and_look(browser: Browser, url: str, photo: Path) -> dict[str, list[bytes]]:
     """Send a photo, look its receipt up, leave; return what must not be found anywhere, by name."""
-    write(browser, url, photo)
+    choose(browser, url, photo)
     token = browser.ask("document.querySelector('[name=token]').value")
     browser.click("#send")
     receipt = words(browser, "#receipt")
