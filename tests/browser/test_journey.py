@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -200,12 +201,20 @@ def send_and_look(browser: Browser, url: str, photo: Path) -> dict[str, list[byt
 
 
 def found(folder: Path, traces: dict[str, list[bytes]]) -> dict[str, set[str]]:
-    """Which traces stand in which files, by the name of their folder."""
+    """Which traces stand in which files, by the name of their folder.
+
+    A browser that still runs takes files away meanwhile: those are gone, and hold nothing.
+    """
     stays: dict[str, set[str]] = {}
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [Path(at, name) for at, _, names in os.walk(folder) for name in names]
     assert len(files) > 20, "it has written what it writes"
     for path in files:
-        content = path.read_bytes()
+        if path.is_symlink():  # Chromium's locks, which name nothing that is there
+            continue
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
         if path.suffix.startswith(".jsonlz4"):
             content += lz4(content)
         for name, every in traces.items():
