@@ -87,6 +87,8 @@ class ServerConfig:
     same_day_pull: bool = False
     # Seconds between two cover writes.
     cover_write_s: int = 60
+    # What the campaign says in public: posters, event, where answers stand. None: no such pages.
+    campaign_file: Path | None = None
     # Languages that nobody who grew up with them has reviewed, and that are offered all the same.
     accept_unreviewed: tuple[str, ...] = ()
     # Where "Leave this page" leads: a site that anybody may look at, and that is not blocked there.
@@ -157,6 +159,8 @@ class DeskConfig:
     staff: Path | None = None
     # Who signs the campaign's recipients; with it, `add` seals to a list of hers alone.
     campaign_signer: str = ""
+    # What the campaign says in public: captions, hashtag, handles.
+    campaign_file: Path | None = None
     # Protections of the box that this laptop lacks and that are accepted to be missing, by name.
     accept_missing: tuple[str, ...] = ()
     # The folder of the file: what the desk remembers lies beside it.

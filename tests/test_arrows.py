@@ -1,4 +1,4 @@
-"""cli, web -> intake, desk -> scrub | seal | queue | receipt -> errors, config, memory."""
+"""cli, web -> intake, desk -> scrub, seal, queue, receipt -> errors, config, memory, campaign."""
 
 import ast
 import subprocess
@@ -11,10 +11,11 @@ import relay
 
 PACKAGE = Path(relay.__file__).parent
 DOMAINS = {"scrub", "seal", "queue", "receipt"}
-LEAVES = {"errors", "config", "memory"}
+LEAVES = {"errors", "config", "campaign", "memory"}
 MAY_IMPORT = {
     "errors": set(),
     "config": {"errors"},
+    "campaign": {"errors"},
     "memory": {"errors"},
     **dict.fromkeys(DOMAINS, LEAVES),
     "intake": DOMAINS | LEAVES,
