@@ -279,3 +279,33 @@ class DeskRefused(RelayError):
 
 class RelayUnreachable(RelayError):
     message = "The relay did not answer."
+
+
+# -- posting -----------------------------------------------------------------------------------
+
+
+class PostRefused(RelayError):
+    """The network said no; the same again will be refused again."""
+
+    message = "The network refused."
+
+
+class PostFailed(RelayError):
+    """No answer, or "later". retry_after_s: the pause that the network asked for, if it did."""
+
+    message = "The network did not answer. Try again later."
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        """Keep how long the network wants to be left alone."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(RelayError):
+    """The post was sent and no answer came: it may stand there. It is not sent again."""
+
+    message = "It may have been posted, or not: no answer came. Look at the account."
+
+
+class CantTakeDown(RelayError):
+    message = "This network does not let a program delete the post. Delete it there by hand."
