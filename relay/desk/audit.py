@@ -9,12 +9,17 @@ from relay.desk.journal import Journal
 from relay.desk.signed import stranger
 from relay.errors import Corrupt
 from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json, verify_chain
-from relay.queue.states import State, Verdict
+from relay.queue.states import ACTIONS, FIRST, LATER, Verdict
 from relay.queue.verdicts import Decision
 from relay.seal import signing
 from relay.seal.signing import Signer, SigningIdentity
 
-_STATES = {Verdict.RELEASE: State.RELEASED, Verdict.RETURN: State.RETURNED}
+# What may stand before each of these in the log; nothing may stand before a first verdict.
+_BEFORE = {
+    Verdict.POST: {Verdict.RELEASE},
+    Verdict.ANSWER: {Verdict.RELEASE},
+    Verdict.REMOVE: {Verdict.RELEASE, Verdict.POST, Verdict.ANSWER},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +36,14 @@ class Log:
 class Audit:
     """What was found in order: new entries, the head now, and who vouched for what is gone.
 
-    settled: ids whose verdicts were looked for and found.
+    settled: ids whose verdicts were looked for and found. settled_later: with what was said later.
+    removed: ids whose senders wanted them gone, and that a colleague has signed to be gone.
     """
 
     campaign: str
     settled: list[str]
+    settled_later: list[tuple[str, str]]
+    removed: list[str]
     entries: list[LogEntry]
     head: Head
     vouched_by: str | None
@@ -99,6 +107,7 @@ async def audit(
         raise Corrupt(f"The relay's log was rolled back or altered: entry {seen.seq} is not there.")
     _check_verdicts(log, journal, known)
     _check_awaited(log, journal)
+    _check_expected(log, journal)
     entries = [entry for entry in log.entries if entry.seq > seen.seq]
     head = heads[-1]
     if entries:
@@ -106,6 +115,16 @@ async def audit(
     return Audit(
         campaign=log.campaign,
         settled=list(journal.verdicts.awaited),
+        settled_later=[
+            (submission_id, verdict)
+            for submission_id, verdicts in journal.verdicts.expected.items()
+            for verdict in verdicts
+        ],
+        removed=[
+            entry.submission_id.hex()
+            for entry in log.entries
+            if entry.action == ACTIONS[Verdict.REMOVE]
+        ],
         entries=entries,
         head=head,
         vouched_by=vouched_by,
@@ -118,6 +137,12 @@ def remember(journal: Journal, checked: Audit) -> None:
     for submission_id in checked.settled:
         journal.verdicts.awaited.pop(submission_id, None)
         journal.verdicts.after.pop(submission_id, None)
+    for submission_id, verdict in checked.settled_later:
+        left = journal.verdicts.expected.get(submission_id, {})
+        left.pop(verdict, None)
+        if not left:
+            journal.verdicts.expected.pop(submission_id, None)
+    journal.lose(checked.removed)
     journal.log_seq, journal.log_hash = checked.head.seq, checked.head.hash.hex()
 
 
@@ -151,13 +176,13 @@ def _check_verdicts(log: Log, journal: Journal, known: Collection[str]) -> None:
 
     The hashes pin what was verified here before: its signer was known then, and may have left.
     """
-    decided = set()
+    decided: dict[bytes, Verdict] = {}
     for entry in log.entries:
         what = f"Log entry {entry.seq}"
         announced = journal.envelopes.get(entry.submission_id.hex())
         if announced not in (None, entry.envelope_sha256.hex()):
             raise Corrupt(f"{what} names another envelope than this desk was given.")
-        if entry.action not in _STATES.values():
+        if entry.action not in ACTIONS.values():
             continue
         trusted = known if entry.seq > journal.log_seq else {*known, entry.signer}
         signer = _known_signer(entry.signer, trusted, what)
@@ -168,21 +193,35 @@ def _check_verdicts(log: Log, journal: Journal, known: Collection[str]) -> None:
             decision.campaign != log.campaign
             or decision.id != entry.submission_id
             or decision.envelope_sha256 != entry.envelope_sha256
-            or _STATES[decision.verdict] != entry.action
+            or ACTIONS[decision.verdict] != entry.action
         ):
             raise Corrupt(f"{what}: the signed verdict says something else.")
-        if entry.submission_id in decided:
+        before = decided.get(entry.submission_id)
+        if before is None and decision.verdict in LATER and log.base.seq == 0:
+            raise Corrupt(f"{what} is about a submission that nobody released.")
+        if before is not None and before not in _BEFORE.get(decision.verdict, ()):
             raise Corrupt(f"{what} decides about a submission for the second time.")
-        decided.add(entry.submission_id)
+        decided[entry.submission_id] = decision.verdict
 
 
 def _check_awaited(log: Log, journal: Journal) -> None:
     """See that what the relay confirmed to this desk stands in the log."""
-    verdicts = [entry for entry in log.entries if entry.action in _STATES.values()]
+    actions = [ACTIONS[verdict] for verdict in FIRST]
+    verdicts = [entry for entry in log.entries if entry.action in actions]
     shown = {entry.submission_id.hex(): entry for entry in verdicts}
     for submission_id, verdict in journal.verdicts.awaited.items():
         entry = shown.get(submission_id)
         if entry is None and log.base.seq > journal.verdicts.after.get(submission_id, 0):
             continue  # older than the log that is kept; a colleague has vouched for it
-        if entry is None or entry.action != _STATES[Verdict(verdict)]:
+        if entry is None or entry.action != ACTIONS[Verdict(verdict)]:
             raise Corrupt(f"The relay's log lacks the verdict about {submission_id}.")
+
+
+def _check_expected(log: Log, journal: Journal) -> None:
+    """See that what this desk has said of released ones stands in the log, once confirmed."""
+    shown = {(entry.submission_id.hex(), entry.action) for entry in log.entries}
+    for submission_id, verdicts in journal.verdicts.expected.items():
+        for verdict, after in verdicts.items():
+            action = ACTIONS[Verdict(verdict)]
+            if (submission_id, action) not in shown and log.base.seq <= after:
+                raise Corrupt(f"The relay's log lacks that {submission_id} was {action}.")

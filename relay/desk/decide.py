@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from relay.desk.client import DeskClient
 from relay.desk.copies import Destruction, destroy_copies
-from relay.desk.journal import ID, Journal, JournalFile
+from relay.desk.journal import CONFIRMED, ID, SENT, Journal, JournalFile
 from relay.errors import ConfigInvalid, NothingThere, RelayError, RelayUnreachable
-from relay.queue.states import Reason, Verdict
+from relay.queue.states import LATER, Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
 from relay.seal.signing import SigningIdentity
@@ -77,11 +77,22 @@ def check_before(journal: Journal, decision: Decision) -> None:
         NothingThere: it was taken back, or another verdict was signed before.
     """
     submission_id = decision.id.hex()
+    if decision.verdict in journal.verdicts.said_later(submission_id):
+        return  # to say it again changes nothing
     if submission_id in journal.gone:
         raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
+    if decision.verdict in LATER:
+        _refuse_unreleased(journal, submission_id)
+        return
     signed = journal.verdicts.signed.get(submission_id)
     if signed is not None:
         refuse_another(signed, decision)
+
+
+def _refuse_unreleased(journal: Journal, submission_id: str) -> None:
+    """Return where it may be released: a colleague may have done it, so the relay decides."""
+    if journal.is_returned(submission_id):
+        raise NothingThere("You have returned it.")
 
 
 def refuse_another(signed: str, decision: Decision) -> None:
@@ -109,24 +120,21 @@ async def hand_over(
     """Have the relay carry out a verdict, one's own or a colleague's.
 
     Remembered before it is sent: where the answer is lost, the relay may have acted. Copies here
-    of what is returned are destroyed when the relay has confirmed it.
+    of what is returned, or was taken down, are destroyed when the relay has confirmed it.
 
     Raises:
         LockedByColleague, NothingThere, Corrupt, RelayUnreachable: the relay's answer, or none.
     """
     decision = verdict.decision
+    if decision.verdict in LATER:
+        return await _hand_over_later(client, journal_file, verdict)
     submission_id = decision.id.hex()
     with journal_file.update() as journal:
         seen, before = journal.log_seq, journal.verdicts.sent.get(submission_id)
         if before != Verdict.RELEASE:  # which the relay may have carried out
             journal.verdicts.sent[submission_id] = str(decision.verdict)
-    fields = {
-        "statement": decision.statement(),
-        "signer": verdict.signer,
-        "signature": verdict.signature,
-    }
     try:
-        answer = await client.ask("POST", "/desk/v1/verdict", fields)
+        already = await _ask(client, verdict)
     except RelayUnreachable:
         raise
     except RelayError:
@@ -136,18 +144,71 @@ async def hand_over(
             if before != Verdict.RELEASE and sent.get(submission_id) == decision.verdict:
                 del sent[submission_id]
         raise
-    if not isinstance(answer, dict) or not isinstance(answer.get("already"), bool):
-        raise RelayUnreachable("The relay's answer can't be read. Verify the log.")
     with journal_file.update() as journal:
         verdicts = journal.verdicts
         verdicts.sent.pop(submission_id, None)
         is_news = verdicts.confirmed.get(submission_id) != decision.verdict
-        if is_news or not answer["already"]:
+        if is_news or not already:
             verdicts.awaited[submission_id] = str(decision.verdict)
-            verdicts.after[submission_id] = 0 if answer["already"] else seen
+            verdicts.after[submission_id] = 0 if already else seen
         verdicts.confirmed[submission_id] = str(decision.verdict)
         destruction = destroy_returned([submission_id], journal)
-    return Decided(id=submission_id, already=answer["already"], destruction=destruction)
+    return Decided(id=submission_id, already=already, destruction=destruction)
+
+
+async def _ask(client: DeskClient, verdict: SignedVerdict) -> bool:
+    """Send a verdict to the relay and return whether it stood before.
+
+    Raises:
+        RelayUnreachable: no answer, or one that can't be read: it may have acted.
+    """
+    fields = {
+        "statement": verdict.decision.statement(),
+        "signer": verdict.signer,
+        "signature": verdict.signature,
+    }
+    answer = await client.ask("POST", "/desk/v1/verdict", fields)
+    if not isinstance(answer, dict) or not isinstance(answer.get("already"), bool):
+        raise RelayUnreachable("The relay's answer can't be read. Verify the log.")
+    return bool(answer["already"])
+
+
+async def _hand_over_later(
+    client: DeskClient, journal_file: JournalFile, verdict: SignedVerdict
+) -> Decided:
+    """As `hand_over`, for what is said of a released one: its release stays remembered."""
+    said, submission_id = str(verdict.decision.verdict), verdict.decision.id.hex()
+    with journal_file.update() as journal:
+        seen = journal.log_seq
+        known = journal.verdicts.later.setdefault(submission_id, {})
+        before = known.setdefault(said, SENT)
+    try:
+        already = await _ask(client, verdict)
+    except RelayUnreachable:
+        raise
+    except RelayError:
+        with journal_file.update() as journal:
+            _forget_sent(journal, submission_id, said)
+        raise
+    with journal_file.update() as journal:
+        journal.verdicts.later.setdefault(submission_id, {})[said] = CONFIRMED
+        if before != CONFIRMED or not already:
+            expected = journal.verdicts.expected.setdefault(submission_id, {})
+            expected[said] = 0 if already else seen
+        destruction = Destruction()
+        if verdict.decision.verdict is Verdict.REMOVE:
+            journal.lose([submission_id])
+            destruction = destroy_copies([submission_id], journal)
+    return Decided(id=submission_id, already=already, destruction=destruction)
+
+
+def _forget_sent(journal: Journal, submission_id: str, said: str) -> None:
+    """Forget what the relay has refused, unless it had confirmed it before."""
+    known = journal.verdicts.later.get(submission_id, {})
+    if known.get(said) == SENT:
+        del known[said]
+    if not known:
+        journal.verdicts.later.pop(submission_id, None)
 
 
 def destroy_returned(ids: Iterable[str], journal: Journal) -> Destruction:

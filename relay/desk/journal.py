@@ -17,7 +17,7 @@ from typing import Any
 
 from relay.errors import Corrupt, RelayError
 from relay.queue.chain import Head
-from relay.queue.states import Verdict
+from relay.queue.states import LATER, Verdict
 from relay.queue.verdicts import Decision
 from relay.scrub.found import Box, is_same
 from relay.scrub.wire import LONG_SIDE_PX
@@ -29,6 +29,8 @@ _LOCK_NAME = ".desk-journal.lock"
 ID = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MOST_REASON_CHARACTERS = 200
+SENT, CONFIRMED = "sent", "confirmed"
+_SAID = {SENT, CONFIRMED}
 _LARGEST = (LONG_SIDE_PX, LONG_SIDE_PX)
 _DAMAGED = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 _LOST = (
@@ -44,6 +46,10 @@ class Verdicts:
 
     signed: the statements that were signed for a file, without a network.
     after: id to the number of the entry behind which an awaited verdict stands; 0: anywhere.
+
+    Those five know one verdict about each: release or return. What was said later of a released
+    one stands beside it, by id and then by verdict. later: "sent" or "confirmed". expected: of the
+    confirmed, those not yet seen in the relay's log, as `after`.
     """
 
     sent: dict[str, str] = field(default_factory=dict)
@@ -51,6 +57,13 @@ class Verdicts:
     awaited: dict[str, str] = field(default_factory=dict)
     signed: dict[str, str] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
+    later: dict[str, dict[str, str]] = field(default_factory=dict)
+    expected: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def said_later(self, submission_id: str) -> dict[Verdict, str]:
+        """Return what this desk has said became of it: "sent" or "confirmed", by the verdict."""
+        said = self.later.get(submission_id, {})
+        return {verdict: said[verdict] for verdict in LATER if verdict in said}
 
 
 @dataclass
@@ -127,7 +140,8 @@ class Journal:
     def is_mine(self, submission_id: str) -> bool:
         """Whether this desk has decided about it, so that a request to take it down is for us."""
         verdicts = self.verdicts
-        return submission_id in {**verdicts.sent, **verdicts.confirmed, **verdicts.signed}
+        decided = {**verdicts.sent, **verdicts.confirmed, **verdicts.signed}
+        return submission_id in {**decided, **verdicts.later}
 
     def is_returned(self, submission_id: str) -> bool:
         """Whether this desk's return stands: the relay has confirmed it, or it was signed."""
@@ -252,6 +266,7 @@ def _parse(fields: dict[str, Any]) -> Journal:
     fields["campaign"].encode()
     journal = Journal(**fields | {"verdicts": verdicts, "log_seq": int(fields["log_seq"])})
     _check_offline(journal)
+    _check_later(verdicts)
     _check_looks(journal)
     return journal
 
@@ -270,6 +285,18 @@ def _check_offline(journal: Journal) -> None:
     for submission_id, statement in journal.verdicts.signed.items():
         if Decision.parse(statement).id.hex() != submission_id:
             raise ValueError("not its verdict")
+
+
+def _check_later(verdicts: Verdicts) -> None:
+    """Check what was said of released ones; a ValueError or TypeError as above."""
+    verdicts_said = [*map(list, verdicts.later.values()), *map(list, verdicts.expected.values())]
+    if not all(Verdict(verdict) in LATER for said in verdicts_said for verdict in said):
+        raise ValueError("not what is said later")
+    if not {word for said in verdicts.later.values() for word in said.values()} <= _SAID:
+        raise ValueError("neither sent nor confirmed")
+    seqs = [seq for expected in verdicts.expected.values() for seq in expected.values()]
+    if not all(type(seq) is int and seq >= 0 for seq in seqs):
+        raise ValueError("not the number of an entry")
 
 
 def _check_looks(journal: Journal) -> None:

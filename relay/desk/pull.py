@@ -150,8 +150,12 @@ def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     pulled.take_down = [wanted for wanted in handout.take_down if journal.is_mine(wanted)]
     pulled.of_colleagues = [wanted for wanted in handout.take_down if not journal.is_mine(wanted)]
     confirmed = journal.verdicts.confirmed
-    # What was released can only be taken down.
-    pulled.disputed = [one for one in handout.gone if confirmed.get(one) == Verdict.RELEASE]
+    # What was released can only be taken down; that it was, the log has to show first.
+    pulled.disputed = [
+        one
+        for one in handout.gone
+        if confirmed.get(one) == Verdict.RELEASE and one not in journal.gone
+    ]
     journal.take_down = sorted(pulled.take_down)
     journal.lose(one for one in handout.gone if one not in pulled.disputed)
 

@@ -35,6 +35,11 @@ SHEET_NAME = "review.html"
 MAX_THUMBNAIL_BYTES = View.THUMBNAIL.max_bytes  # 500 of them, and all words, take less than 15 MB
 _AT_ONCE = 20  # cards between two writes: each also writes the journal
 _DECIDED = {Verdict.RELEASE: "You have released it.", Verdict.RETURN: "You have returned it."}
+_BECAME = {
+    Verdict.POST: "It is posted.",
+    Verdict.ANSWER: "It is answered.",
+    Verdict.REMOVE: "It is taken down.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +198,8 @@ def _decided(submission_id: str, journal: Journal) -> str:
     verdicts = journal.verdicts
     if sent := verdicts.sent.get(submission_id):
         return f"You have sent a verdict ({sent}), and no answer came. Send it again."
+    if said := list(verdicts.said_later(submission_id)):
+        return _BECAME[said[-1]]
     verdict = verdicts.confirmed.get(submission_id)
     reason = journal.reasons.get(submission_id, "")
     if verdict is not None:

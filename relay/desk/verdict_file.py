@@ -12,6 +12,7 @@ from relay.desk.decide import check_before, destroy_returned, refuse_another, si
 from relay.desk.journal import JournalFile, Verdicts
 from relay.desk.signed import Knows, canonical, read_signed, write_signed
 from relay.errors import Corrupt, LockedByColleague, NothingThere, RelayError
+from relay.queue.states import FIRST
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
 from relay.seal.signing import Signer, SigningIdentity
@@ -60,6 +61,8 @@ def _read_verdict(fields: dict[str, Any], signer: str) -> SignedVerdict:
     statement, signature = str(fields["statement"]), str(fields["signature"])
     Signer.parse(signer).verify(signing.VERDICT, statement.encode(), signature)
     decision = Decision.parse(statement)
+    if decision.verdict not in FIRST:
+        raise Corrupt("What became of a released one is said by the laptop that posts it.")
     return SignedVerdict(decision=decision, signer=signer, signature=signature)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.queue.schema import SCHEMA_VERSION
+from relay.queue.schema import SCHEMA_VERSION, UPGRADED_VERSION
 from relay.queue.store import PRAGMAS
 
 _MAGIC = b"SQLite format 3\0"
@@ -70,7 +70,7 @@ def _look(connection: sqlite3.Connection, *, is_wal: bool, seconds: float) -> Qu
     version = ask("user_version")
     if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
         return QueueLook(is_empty=True)
-    if version != SCHEMA_VERSION:
+    if version not in (SCHEMA_VERSION, UPGRADED_VERSION):
         return QueueLook(other_version=version)
     disobeyed = []
     for name in _OBEYED:

@@ -20,7 +20,10 @@ from sqlalchemy import (
 
 from relay.queue.states import State
 
-SCHEMA_VERSION = 1  # PRAGMA user_version; a database of another version is refused
+# PRAGMA user_version. 2 added the state "answered". A database of version 1 is upgraded in place;
+# one of any other is refused.
+SCHEMA_VERSION = 2
+UPGRADED_VERSION = 1
 
 metadata = MetaData()
 
@@ -45,9 +48,9 @@ submission = Table(
     Column("lease_day", Date),
     # One of states.Reason, where it was returned.
     Column("return_reason", String(24)),
-    # She asked for the post to be taken down, after release.
+    # She asked for the post to be taken down, or the question to be dropped, after release.
     Column("take_down", Boolean, nullable=False, default=False),
-    # Whether the log has its arrival, and its withdrawal.
+    # Whether the log has its arrival, and its withdrawal or removal.
     Column("arrival_logged", Boolean, nullable=False, default=False),
     Column("end_logged", Boolean, nullable=False, default=False),
     Index("submission_by_receipt", "receipt_hash", unique=True),
@@ -72,7 +75,7 @@ log = Table(
     # 1, 2, 3, … without a gap.
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("day", Date, nullable=False),
-    # arrived, leased, freed, released, posted, returned, withdrawn, expired.
+    # arrived, leased, freed, released, returned, posted, answered, removed, withdrawn, expired.
     Column("action", String(9), nullable=False),
     Column("submission_id", LargeBinary(16), nullable=False),
     Column("envelope_sha256", LargeBinary(32), nullable=False),

@@ -1,7 +1,7 @@
 """The states of a submission and what may follow what.
 
-sealed -> leased -> released -> posted
-   |         |-> returned
+sealed -> leased -> released -> posted, answered
+   |         |-> returned       |-> withdrawn: what was posted is gone again, as she asked
    |-> withdrawn, expired (from sealed and leased); leased -> sealed: run out, or freed
 """
 
@@ -15,16 +15,20 @@ class State(enum.StrEnum):
     LEASED = "leased"
     RELEASED = "released"
     POSTED = "posted"
+    ANSWERED = "answered"
     RETURNED = "returned"
     WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
 
 
 class Verdict(enum.StrEnum):
-    """What staff decide."""
+    """What staff decide; of what is released, they say what became of it."""
 
     RELEASE = "release"
     RETURN = "return"
+    POST = "post"
+    ANSWER = "answer"
+    REMOVE = "remove"  # the post that she wanted taken down is gone
 
 
 class Reason(enum.StrEnum):
@@ -43,4 +47,26 @@ HELD = (State.SEALED, State.LEASED, State.RELEASED)
 OPEN = (State.SEALED, State.LEASED)
 # To her, what these leave behind is nothing: a new send of the same content starts afresh.
 GONE = (State.WITHDRAWN, State.EXPIRED)
-ENDED = (State.POSTED, State.RETURNED, *GONE)
+ENDED = (State.POSTED, State.ANSWERED, State.RETURNED, *GONE)
+# After release she can only ask for what came of it to be taken down.
+OUT = (State.RELEASED, State.POSTED, State.ANSWERED)
+
+# A verdict about what waits, and one about what is released already.
+FIRST = (Verdict.RELEASE, Verdict.RETURN)
+LATER = (Verdict.POST, Verdict.ANSWER, Verdict.REMOVE)
+# What the log calls each.
+ACTIONS = {
+    Verdict.RELEASE: "released",
+    Verdict.RETURN: "returned",
+    Verdict.POST: "posted",
+    Verdict.ANSWER: "answered",
+    Verdict.REMOVE: "removed",
+}
+# Where each leads to.
+LEADS_TO = {
+    Verdict.RELEASE: State.RELEASED,
+    Verdict.RETURN: State.RETURNED,
+    Verdict.POST: State.POSTED,
+    Verdict.ANSWER: State.ANSWERED,
+    Verdict.REMOVE: State.WITHDRAWN,
+}

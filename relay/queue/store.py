@@ -30,8 +30,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from relay.errors import ConfigInvalid, Corrupt, LockedByColleague, NothingThere, NotKept, QueueFull
 from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json, next_hash
-from relay.queue.schema import SCHEMA_VERSION, envelope, log, marker, metadata, submission
-from relay.queue.states import ENDED, GONE, HELD, OPEN, Reason, State, Verdict
+from relay.queue.schema import (
+    SCHEMA_VERSION,
+    UPGRADED_VERSION,
+    envelope,
+    log,
+    marker,
+    metadata,
+    submission,
+)
+from relay.queue.states import (
+    ACTIONS,
+    ENDED,
+    FIRST,
+    GONE,
+    HELD,
+    LEADS_TO,
+    OPEN,
+    OUT,
+    Reason,
+    State,
+    Verdict,
+)
 from relay.queue.verdicts import SignedVerdict
 
 # Per connection: every one of them is a promise, and each new connection starts without them.
@@ -140,6 +160,8 @@ class SealedQueue:
             if version == 0:
                 await connection.run_sync(metadata.create_all)
                 await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version == UPGRADED_VERSION:
+                await _upgrade(connection)
             elif version != SCHEMA_VERSION:
                 words = f"a queue of version {version}, not {SCHEMA_VERSION}"
                 raise ConfigInvalid(f"{self._path}: {words}")
@@ -257,7 +279,7 @@ class SealedQueue:
                 change = {"state": State.WITHDRAWN, "changed_day": today}
                 await _change(connection, row.id, change)
                 await _destroy(connection, row.id)
-            elif row is not None and row.state in (State.RELEASED, State.POSTED):
+            elif row is not None and row.state in OUT:
                 change = {"take_down": True, "changed_day": today}  # kept until the desk was told
                 await _change(connection, row.id, change)
         with suppress(NotKept):  # it is withdrawn; the next cover write overwrites the rest
@@ -310,6 +332,8 @@ class SealedQueue:
         """Carry out and log a signed verdict. Returns False where it stood already.
 
         bearer: the colleague who brought it. She or the one who signed it must hold the lease.
+        What became of a released one, any colleague may say: the laptop of the one who released
+        it may be lost.
 
         Raises:
             NothingThere: unknown, withdrawn, expired, or decided the other way.
@@ -317,28 +341,29 @@ class SealedQueue:
             Corrupt: the verdict speaks of other bytes than the relay holds.
         """
         decision = verdict.decision
-        state = State.RELEASED if decision.verdict is Verdict.RELEASE else State.RETURNED
         async with self._begin() as connection:
             row = await _one(connection, submission.c.id == decision.id)
             if row is None:
                 raise NothingThere("The relay knows no submission of this number.")
             if row.envelope_sha256 != decision.envelope_sha256:
                 raise Corrupt("The verdict is about another envelope than the relay holds.")
-            if row.state == state or (row.state, state) == (State.POSTED, State.RELEASED):
+            if _stands(row, decision.verdict):
                 return False
             if row.state in GONE:
                 raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
-            if row.state not in OPEN:
-                raise NothingThere(f"It was {row.state} before.")
-            if row.state == State.SEALED:
-                raise NothingThere("Your lease has run out. Pull again.")
-            if row.holder not in (verdict.signer, bearer):
-                raise LockedByColleague
+            if decision.verdict in FIRST:
+                _check_first(row, {verdict.signer, bearer})
+            else:
+                _check_later(row, decision.verdict)
+            state = LEADS_TO[decision.verdict]
             change = {"state": state, "changed_day": today, "return_reason": decision.reason}
+            if state in GONE:
+                change["end_logged"] = True  # as "removed", and not once more
             await _change(connection, row.id, change)
-            if state is State.RETURNED:
+            if state not in HELD:
                 await _destroy(connection, row.id)
-            await _append(connection, today, state, row, signer=verdict.signer, verdict=verdict)
+            action = ACTIONS[decision.verdict]
+            await _append(connection, today, action, row, signer=verdict.signer, verdict=verdict)
         with suppress(NotKept):  # it is decided; the next cover write overwrites the rest
             await self.checkpoint()
         return True
@@ -471,6 +496,54 @@ class SealedQueue:
             raise NotKept from error
 
 
+async def _upgrade(connection: AsyncConnection) -> None:
+    """Bring a database of version 1 to ours: SQLite can't change which states a column takes.
+
+    In the transaction that is open: whole or not at all.
+    """
+    columns = ", ".join(submission.columns.keys())
+    for index in submission.indexes:
+        await connection.exec_driver_sql(f"DROP INDEX {index.name}")
+    await connection.exec_driver_sql("ALTER TABLE submission RENAME TO submission_before")
+    await connection.run_sync(submission.create)
+    copied = f"SELECT {columns} FROM submission_before"  # noqa: S608 - our own names
+    await connection.exec_driver_sql(f"INSERT INTO submission ({columns}) {copied}")
+    await connection.exec_driver_sql("DROP TABLE submission_before")
+    await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _stands(row: Row[Any], verdict: Verdict) -> bool:
+    """Whether a verdict was carried out before."""
+    match verdict:
+        case Verdict.RELEASE:
+            return State(row.state) in OUT
+        case Verdict.REMOVE:
+            return bool(row.state == State.WITHDRAWN and row.take_down)
+        case _:
+            return bool(row.state == LEADS_TO[verdict])
+
+
+def _check_first(row: Row[Any], colleagues: set[str]) -> None:
+    """Return where one of the colleagues may release or return it."""
+    if row.state not in OPEN:
+        raise NothingThere(f"It was {row.state} before.")
+    if row.state == State.SEALED:
+        raise NothingThere("Your lease has run out. Pull again.")
+    if row.holder not in colleagues:
+        raise LockedByColleague
+
+
+def _check_later(row: Row[Any], verdict: Verdict) -> None:
+    """Return where it may be said what became of it."""
+    if row.state in OPEN:
+        raise NothingThere("It is not released.")
+    if verdict is Verdict.REMOVE:
+        if not row.take_down:
+            raise NothingThere("Nobody has asked for it to be taken down.")
+    elif row.state != State.RELEASED:
+        raise NothingThere(f"It was {row.state} before.")
+
+
 def _identify(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
@@ -510,13 +583,14 @@ def _is_held_by(holder: str) -> ColumnElement[bool]:
 
 async def _hand_out(connection: AsyncConnection, leased: ColumnElement[bool]) -> Handout:
     gone = and_(submission.c.state.in_(GONE), submission.c.holder.is_not(None))
+    wanted = and_(submission.c.take_down, submission.c.state.in_(OUT))
     return Handout(
         leases=tuple(
             Lease(id=row.id, day=row.day, envelope_sha256=row.envelope_sha256)
             for row in await _all(connection, leased)
         ),
         gone=tuple(row.id for row in await _all(connection, gone)),
-        take_down=tuple(row.id for row in await _all(connection, submission.c.take_down)),
+        take_down=tuple(row.id for row in await _all(connection, wanted)),
     )
 
 

@@ -28,6 +28,7 @@ SENTENCES = {
     State.LEASED: "Your photo is here, locked. Nobody has decided about it yet.",
     State.RELEASED: "The team has checked and accepted your photo.",
     State.POSTED: "Your photo has been posted.",
+    State.ANSWERED: "Your question has been answered.",
     State.RETURNED: "The team can't post this photo and has destroyed it. You can send another.",
 }
 REASONS = {

@@ -18,10 +18,10 @@ from relay.desk.free import free
 from relay.desk.journal import JournalFile
 from relay.desk.manifest import NAME, Manifest, SignedManifest, learn, read_manifest
 from relay.desk.pull import pull
-from relay.desk.verdict_file import add_verdicts
+from relay.desk.verdict_file import VerdictFile, add_verdicts
 from relay.errors import Corrupt, LockedByColleague, NothingThere, RelayError, RelayUnreachable
 from relay.queue.chain import Checkpoint, Head, LogEntry, next_hash
-from relay.queue.states import Reason, Verdict
+from relay.queue.states import ACTIONS, Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
 from relay.seal.signing import SigningIdentity
@@ -456,7 +456,7 @@ def signed(
     )
     statement = decision.statement()
     return {
-        "action": "released" if verdict is Verdict.RELEASE else "returned",
+        "action": ACTIONS[verdict],
         "id": submission_id,
         "envelope": decision.envelope_sha256.hex(),
         "signer": who.signer().encoded,
@@ -523,6 +523,18 @@ async def test_an_honest_log_is_accepted_and_vouched_for(relay: Any, desk: Journ
         ([signed(COLLEAGUE), signed(COLLEAGUE, verdict=Verdict.RETURN)], "second time"),
         ([signed(COLLEAGUE), signed(COLLEAGUE)], "second time"),
         ([signed(COLLEAGUE) | {"action": "returned"}], "something else"),
+        ([signed(COLLEAGUE, verdict=Verdict.POST)], "nobody released"),
+        ([signed(COLLEAGUE), *[signed(ME, verdict=Verdict.POST)] * 2], "second time"),
+        (
+            [signed(ME, verdict=v) for v in (Verdict.RELEASE, Verdict.POST, Verdict.ANSWER)],
+            "second time",
+        ),
+        (
+            [signed(ME, verdict=v) for v in (Verdict.RELEASE, Verdict.REMOVE, Verdict.POST)],
+            "second time",
+        ),
+        ([signed(ME, verdict=Verdict.RETURN), signed(ME, verdict=Verdict.POST)], "second time"),
+        ([signed(COLLEAGUE), signed(STRANGER, verdict=Verdict.POST)], "does not know"),
         ([signed(COLLEAGUE) | {"id": "33" * 16}], "something else"),
         ([signed(COLLEAGUE) | {"signature": None}], "does not match"),
         ([signed(COLLEAGUE) | {"statement": None}], "does not match"),
@@ -606,6 +618,94 @@ async def test_a_verdict_that_stood_before_may_be_older_than_what_is_kept(
         await verify(relay, desk, kept)  # it is newer than anything that this desk has seen
 
 
+def said(desk: JournalFile, verdict: Verdict, submission_id: str = ONE) -> SignedVerdict:
+    return sign(ME, make_decision(desk.read(), submission_id, verdict, None))
+
+
+@pytest.mark.parametrize("already", [True, False])
+@pytest.mark.parametrize("verdict", [Verdict.POST, Verdict.ANSWER])
+async def test_what_became_of_a_release_stands_beside_it_in_the_journal_and_the_log(
+    relay: Any, desk: JournalFile, verdict: Verdict, *, already: bool
+) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    await hand_over(relay, desk, release(desk))
+    relay.verdict = RelayUnreachable()
+    with pytest.raises(RelayUnreachable):
+        await hand_over(relay, desk, said(desk, verdict))
+    assert desk.read().verdicts.said_later(ONE) == {verdict: "sent"}
+    relay.verdict = {"already": already}
+    await hand_over(relay, desk, said(desk, verdict))
+    journal = desk.read()
+    assert journal.verdicts.confirmed == {ONE: "release"}
+    assert journal.verdicts.awaited == {ONE: "release"}
+    assert journal.verdicts.said_later(ONE) == {verdict: "confirmed"}
+    with pytest.raises(Corrupt, match=f"lacks that {ONE} was {ACTIONS[verdict]}"):
+        await verify(relay, desk, chained([signed(ME)]))
+    with pytest.raises(Corrupt, match="nobody released"):
+        await verify(relay, desk, chained([signed(ME, verdict=verdict)]))
+    await verify(relay, desk, chained([signed(ME), signed(ME, verdict=verdict)]))
+    assert (desk.read().verdicts.awaited, desk.read().verdicts.expected) == ({}, {})
+    relay.verdict = {"already": True}
+    assert (await hand_over(relay, desk, said(desk, verdict))).already
+    assert desk.read().verdicts.expected == {}, "it was seen in the log"
+
+
+async def test_a_refusal_forgets_what_was_sent_and_not_what_was_confirmed(
+    relay: Any, desk: JournalFile
+) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    relay.verdict = NothingThere("It is not released.")
+    with pytest.raises(NothingThere):
+        await hand_over(relay, desk, said(desk, Verdict.POST))
+    assert desk.read().verdicts.later == {}
+    relay.verdict = {"already": False}
+    await hand_over(relay, desk, said(desk, Verdict.POST))
+    relay.verdict = NothingThere("The relay knows no submission of this number.")
+    with pytest.raises(NothingThere):
+        await hand_over(relay, desk, said(desk, Verdict.POST))
+    assert desk.read().verdicts.said_later(ONE) == {Verdict.POST: "confirmed"}
+
+
+async def test_what_was_taken_down_leaves_no_copy_and_is_no_dispute(
+    relay: Any, desk: JournalFile
+) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    await hand_over(relay, desk, release(desk))
+    await hand_over(relay, desk, said(desk, Verdict.POST))
+    relay.handout |= {"take_down": [ONE], "leases": []}
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    assert (desk.folder / "sealed" / f"{ONE}.age").exists()
+    decided = await hand_over(relay, desk, said(desk, Verdict.REMOVE))
+    assert not (desk.folder / "sealed" / f"{ONE}.age").exists()
+    assert decided.destruction.destroyed == [ONE]
+    relay.handout |= {"take_down": [], "gone": [ONE]}
+    assert (await pull(relay, desk, ME, desk.folder / "sealed")).disputed == []
+    relay.verdict = {"already": True}
+    assert (await hand_over(relay, desk, said(desk, Verdict.REMOVE))).already
+
+
+async def test_that_a_colleague_took_it_down_is_believed_once_the_log_shows_it(
+    relay: Any, desk: JournalFile
+) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    await hand_over(relay, desk, release(desk))
+    relay.handout |= {"gone": [ONE], "leases": []}
+    assert (await pull(relay, desk, ME, desk.folder / "sealed")).disputed == [ONE]
+    await verify(relay, desk, chained([signed(ME), signed(COLLEAGUE, verdict=Verdict.REMOVE)]))
+    pulled = await pull(relay, desk, ME, desk.folder / "sealed")
+    assert (pulled.disputed, pulled.destroyed) == ([], [ONE])
+
+
+async def test_what_became_of_it_is_not_carried_on_a_stick(relay: Any, desk: JournalFile) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    decision = make_decision(desk.read(), ONE, Verdict.POST, None)
+    file = VerdictFile(
+        campaign="demo", signer=ME.signer().encoded, verdicts={ONE: sign(ME, decision)}
+    )
+    with pytest.raises(Corrupt, match="laptop that posts"):
+        VerdictFile.parse(file.statement(), file.signer)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -640,6 +740,11 @@ async def test_a_log_of_another_form_is_refused(relay: Any, desk: JournalFile, b
         {"verdicts": None},
         {"verdicts": {"sent": {}, "confirmed": {}, "awaited": None}},
         {"verdicts": {"after": {ONE: "1"}}},
+        {"verdicts": {"later": {ONE: {"release": "sent"}}}},
+        {"verdicts": {"later": {ONE: {"post": "x"}}}},
+        {"verdicts": {"later": {ONE: "post"}}},
+        {"verdicts": {"expected": {ONE: {"post": -1}}}},
+        {"verdicts": {"expected": {"x": {}}}},
         {"log_hash": "zz"},
         {"log_seq": None},
         {"campaign": None},
@@ -686,7 +791,8 @@ def test_a_journal_of_before_is_read(desk: JournalFile) -> None:
     fields = json.loads(path.read_text())
     for name in ("take_down", "gone", "pulls", "manifests"):
         del fields[name]
-    del fields["verdicts"]["signed"]
+    for name in ("signed", "later", "expected"):
+        del fields["verdicts"][name]
     path.write_text(json.dumps(fields))
     assert desk.read().envelopes == {ONE: digest(b"first")}
     assert (desk.read().gone, desk.read().pulls, desk.read().verdicts.signed) == ([], 0, {})

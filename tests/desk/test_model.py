@@ -41,7 +41,7 @@ from relay.errors import (
 from relay.intake.door import Door
 from relay.intake.handover import Handover, NonceBook
 from relay.intake.runtime import Runtime
-from relay.queue.states import GONE, State, Verdict
+from relay.queue.states import FIRST, GONE, State, Verdict
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys
 from relay.seal.lists import Colleague, Role
@@ -190,8 +190,8 @@ numbers = st.integers(0, 7)
 desks = st.integers(0, len(DESKS) - 1)
 days = st.sampled_from([0, 0, 1, 1, 1, LEASE + 1, RETAIN + 1])
 tasks = ["hers", "hers", "hers", "unsure", "unsure", "any", "pull", "audit"]
-in_race = st.builds(Wanted, st.sampled_from(tasks), numbers, st.sampled_from(Verdict))
-wishes = st.builds(Wanted, st.sampled_from([*tasks, "free"]), numbers, st.sampled_from(Verdict))
+in_race = st.builds(Wanted, st.sampled_from(tasks), numbers, st.sampled_from(FIRST))
+wishes = st.builds(Wanted, st.sampled_from([*tasks, "free"]), numbers, st.sampled_from(FIRST))
 points = st.integers(0, 9)
 troubles = st.none() | st.builds(Mischief, st.sampled_from([Kind.KILLED, *Kind]), points, numbers)
 blows = st.none() | st.builds(Mischief, st.sampled_from([Kind.KILLED, Kind.CUT]), points, numbers)

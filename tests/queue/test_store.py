@@ -3,6 +3,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from relay.errors import (
 )
 from relay.queue import schema
 from relay.queue.chain import Checkpoint, Head, verify_chain
+from relay.queue.look import look_at_queue
 from relay.queue.states import Reason, State, Verdict
 from relay.queue.store import PRAGMAS, SealedQueue
 from relay.queue.verdicts import Decision, SignedVerdict
@@ -136,6 +138,114 @@ async def test_a_database_of_another_version_is_refused(path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="version 99"):
         async with SealedQueue.open(path, max_queued=5):
             pass
+
+
+# As version 1 made it.
+VERSION_1 = """
+CREATE TABLE submission (
+    id BLOB NOT NULL,
+    day DATE NOT NULL,
+    state VARCHAR(9) NOT NULL CHECK (state IN ('sealed', 'leased', 'released', 'posted',
+        'returned', 'withdrawn', 'expired')),
+    changed_day DATE NOT NULL,
+    receipt_hash BLOB NOT NULL,
+    envelope_sha256 BLOB NOT NULL,
+    holder VARCHAR(80),
+    lease_day DATE,
+    return_reason VARCHAR(24),
+    take_down BOOLEAN NOT NULL,
+    arrival_logged BOOLEAN NOT NULL,
+    end_logged BOOLEAN NOT NULL,
+    PRIMARY KEY (id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX submission_by_receipt ON submission (receipt_hash);
+CREATE INDEX submission_by_state ON submission (state, day);
+CREATE TABLE envelope (id BLOB NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (id)) WITHOUT ROWID;
+CREATE TABLE log (
+    seq INTEGER NOT NULL,
+    day DATE NOT NULL,
+    action VARCHAR(9) NOT NULL,
+    submission_id BLOB NOT NULL,
+    envelope_sha256 BLOB NOT NULL,
+    signer VARCHAR(80),
+    statement TEXT,
+    signature VARCHAR(88),
+    hash BLOB NOT NULL,
+    PRIMARY KEY (seq)
+);
+CREATE TABLE marker (name VARCHAR(16) NOT NULL, value BLOB NOT NULL, PRIMARY KEY (name))
+    WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+TABLES = ("submission", "envelope", "log", "marker")
+
+
+def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(path)) as database:
+        return {
+            table: sorted(database.execute(f"SELECT * FROM {table}").fetchall())  # noqa: S608
+            for table in TABLES
+        }
+
+
+async def make_version_1(queue: SealedQueue, path: Path, older: Path) -> list[bytes]:
+    """A database of version 1 with something in each state that there was."""
+    ids = [await leased(queue, number, b"%d" % number) for number in range(4)]
+    for number, kind in ((1, Verdict.RELEASE), (2, Verdict.RETURN), (3, Verdict.RELEASE)):
+        said = verdict(ids[number], b"%d" % number, kind)
+        await queue.decide(said, bearer=ALICE, today=DAY)
+    said = verdict(ids[3], b"3", Verdict.POST)
+    await queue.decide(said, bearer=ALICE, today=DAY)
+    await queue.enqueue(b"4", receipt(4), today=DAY)
+    await queue.enqueue(b"5", receipt(5), today=DAY)
+    await queue.withdraw(receipt(5), today=DAY)
+    await turn(queue, DAY + ONE)
+    with closing(sqlite3.connect(older)) as database:
+        database.executescript(VERSION_1)
+        database.execute("ATTACH ? AS newer", (str(path),))
+        for table in TABLES:
+            database.execute(f"INSERT INTO {table} SELECT * FROM newer.{table}")  # noqa: S608
+        database.commit()
+    return ids
+
+
+async def test_a_database_of_version_1_is_upgraded_and_loses_nothing(
+    queue: SealedQueue, path: Path
+) -> None:
+    older = path.with_name("older.sqlite")
+    ids = await make_version_1(queue, path, older)
+    before = rows(older)
+    assert len(before["submission"]) == 6
+    with closing(sqlite3.connect(older)) as database, pytest.raises(sqlite3.IntegrityError):
+        database.execute("UPDATE submission SET state = 'answered'")
+    assert look_at_queue(older, seconds=5).fault is None
+    assert look_at_queue(older, seconds=5).other_version is None
+    async with SealedQueue.open(older, max_queued=9) as upgraded:
+        assert rows(older) == before
+        answered = verdict(ids[1], b"1", Verdict.ANSWER)
+        assert await upgraded.decide(answered, bearer=ALICE, today=DAY)
+        entries = (await upgraded.read_log(after=0, limit=99)).entries
+        verify_chain(entries, Head())
+        async with upgraded._begin() as connection:  # noqa: SLF001 - reads the version
+            found = await connection.exec_driver_sql("PRAGMA user_version")
+            assert found.scalar_one() == schema.SCHEMA_VERSION
+    with closing(sqlite3.connect(older)) as old, closing(sqlite3.connect(path)) as new:
+        shape = "SELECT type, name, sql FROM sqlite_master WHERE name LIKE 'submission%'"
+        assert sorted(old.execute(shape)) == sorted(new.execute(shape))
+
+
+async def test_an_upgrade_that_fails_changes_nothing(queue: SealedQueue, path: Path) -> None:
+    older = path.with_name("older.sqlite")
+    await make_version_1(queue, path, older)
+    with closing(sqlite3.connect(older)) as database:
+        database.execute("CREATE TABLE submission_before (id)")  # stands in the way
+    before = rows(older)
+    with pytest.raises(ConfigInvalid):
+        async with SealedQueue.open(older, max_queued=9):
+            pass
+    assert rows(older) == before
+    with closing(sqlite3.connect(older)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
@@ -290,6 +400,89 @@ async def test_a_take_down_is_kept_until_the_desk_was_told(queue: SealedQueue) -
     await turn(queue, late + 5 * ONE)
     handout = await queue.lease(ALICE, today=late + 5 * ONE, include_today=False)
     assert handout.take_down == (submission_id,)
+
+
+# -- what became of it -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [(Verdict.POST, State.POSTED), (Verdict.ANSWER, State.ANSWERED)]
+)
+async def test_what_was_posted_or_answered_is_held_no_longer(
+    queue: SealedQueue, path: Path, kind: Verdict, state: State
+) -> None:
+    sealed = b"CANARYSEALED" * 9000
+    submission_id = await leased(queue, 1, sealed)
+    said = verdict(submission_id, sealed, kind, BERTA)
+    with pytest.raises(NothingThere, match="not released"):
+        await queue.decide(said, bearer=ALICE, today=DAY)
+    assert await queue.decide(verdict(submission_id, sealed), bearer=ALICE, today=DAY)
+    assert await queue.decide(said, bearer=BERTA, today=DAY), "a laptop may be lost"
+    assert not await queue.decide(said, bearer=ALICE, today=DAY)
+    assert not await queue.decide(verdict(submission_id, sealed), bearer=ALICE, today=DAY)
+    standing = await queue.find(receipt(1))
+    assert standing is not None
+    assert (standing.state, standing.take_down) == (state, False)
+    assert await queue.count() == 0
+    assert not files_hold(path, b"CANARYSEALED")
+    other = {Verdict.POST: Verdict.ANSWER, Verdict.ANSWER: Verdict.POST}[kind]
+    for wrong in (other, Verdict.RETURN):
+        with pytest.raises(NothingThere, match=f"It was {state} before"):
+            await queue.decide(verdict(submission_id, sealed, wrong), bearer=ALICE, today=DAY)
+    entries = (await queue.read_log(after=0, limit=9)).entries
+    assert [entry.action for entry in entries] == ["leased", "released", state]
+    assert entries[-1].statement == said.decision.statement()
+
+
+@pytest.mark.parametrize("kind", [None, Verdict.POST, Verdict.ANSWER])
+async def test_what_she_wanted_gone_and_is_gone_leaves_nothing(
+    queue: SealedQueue, kind: Verdict | None
+) -> None:
+    submission_id = await leased(queue, 1, b"sealed")
+    gone = verdict(submission_id, b"sealed", Verdict.REMOVE, BERTA)
+    for before in (Verdict.RELEASE, kind):
+        with pytest.raises(NothingThere):
+            await queue.decide(gone, bearer=BERTA, today=DAY)
+        if before is not None:
+            said = verdict(submission_id, b"sealed", before)
+            await queue.decide(said, bearer=ALICE, today=DAY)
+    with pytest.raises(NothingThere, match="Nobody has asked"):
+        await queue.decide(gone, bearer=BERTA, today=DAY)
+    standing = await queue.withdraw(receipt(1), today=DAY)
+    assert standing is not None
+    assert standing.take_down
+    assert (await queue.lease(ALICE, today=DAY, include_today=True)).take_down == (submission_id,)
+    assert await queue.decide(gone, bearer=BERTA, today=DAY)
+    assert not await queue.decide(gone, bearer=ALICE, today=DAY)
+    assert await queue.find(receipt(1)) is None
+    assert await queue.withdraw(receipt(1), today=DAY) is None
+    assert await queue.count() == 0
+    handout = await queue.lease(ALICE, today=DAY, include_today=True)
+    assert (handout.gone, handout.take_down) == ((submission_id,), ())
+    await turn(queue, DAY + ONE)
+    entries = (await queue.read_log(after=0, limit=9)).entries
+    assert [e.action for e in entries if e.action in ("removed", "withdrawn")] == ["removed"]
+    with pytest.raises(NothingThere, match="taken it back"):
+        await queue.decide(verdict(submission_id, b"sealed"), bearer=ALICE, today=DAY)
+
+
+async def test_what_was_taken_back_before_release_can_not_be_removed(queue: SealedQueue) -> None:
+    submission_id = await leased(queue, 1, b"sealed")
+    await queue.withdraw(receipt(1), today=DAY)
+    with pytest.raises(NothingThere, match="taken it back"):
+        await queue.decide(
+            verdict(submission_id, b"sealed", Verdict.REMOVE), bearer=ALICE, today=DAY
+        )
+
+
+async def test_a_post_that_she_took_back_meanwhile_is_still_said(queue: SealedQueue) -> None:
+    submission_id = await leased(queue, 1, b"sealed")
+    await queue.decide(verdict(submission_id, b"sealed"), bearer=ALICE, today=DAY)
+    await queue.withdraw(receipt(1), today=DAY)
+    await queue.decide(verdict(submission_id, b"sealed", Verdict.POST), bearer=ALICE, today=DAY)
+    standing = await queue.find(receipt(1))
+    assert standing is not None
+    assert (standing.state, standing.take_down) == (State.POSTED, True)
 
 
 async def test_a_receipt_of_something_gone_is_never_acknowledged_again(
