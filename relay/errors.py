@@ -301,6 +301,10 @@ class PostFailed(RelayError):
         self.retry_after_s = retry_after_s
 
 
+class PictureGone(PostFailed):
+    message = "The network no longer has the picture that was brought there. It must go there anew."
+
+
 class OutcomeUnknown(RelayError):
     """The post was sent and no answer came: it may stand there. It is not sent again."""
 

@@ -10,7 +10,7 @@ from scripts.supply import locks
 from tests.conftest import ROOT
 
 HASH = "--hash=sha256:" + "0" * 64
-LISTS = ("desk", "fuzz", "server", "test")
+LISTS = ("demo", "desk", "fuzz", "server", "test")
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ each time. Of accounts and secrets, see `accounts`.
 Raises, all of them:
     PostRefused: the network said no; repeating will not make it better.
     PostFailed: no answer, or "later": nothing is lost by trying again after `retry_after_s`.
+    PictureGone: a PostFailed; what `prepare` brought there is there no longer. Call it again, keep
+        what it returns, and `publish` with that.
     OutcomeUnknown: `publish` of a network that is not `is_exactly_once`, when the question went out
         and no answer came back.
 """
@@ -15,6 +17,8 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from relay.errors import PostRefused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,3 +92,21 @@ class Network(Protocol):
             CantTakeDown: the network doesn't allow it.
         """
         ...
+
+
+def check_post(network: Network, post: Post) -> None:
+    """Return where a post is one that the network takes.
+
+    Raises:
+        PostRefused: too long, without words, or with a picture that nobody described.
+    """
+    if not post.text.strip():
+        raise PostRefused("A post needs words.")
+    if network.count(post.text) > network.most:
+        raise PostRefused(f"The text is too long: {network.name} takes {network.most}.")
+    if not post.picture.alt.strip():
+        raise PostRefused("The picture needs a text for people who can't see it.")
+    if len(post.picture.alt) > network.most_alt:
+        raise PostRefused(
+            f"The picture's text is too long: {network.name} takes {network.most_alt} characters."
+        )
