@@ -141,6 +141,14 @@ class PageMissing(SubmissionRefused):
     http_status = 404
 
 
+class PosterUnmade(RelayError):
+    """It can't be drawn: a font is missing, or the campaign's words don't fit. Says so in a log."""
+
+    message = "We can't make this poster as a file at the moment."
+    hint = "Copy its words by hand. That is safer anyway."
+    http_status = 503
+
+
 class HostUnknown(SubmissionRefused):
     message = "There is nothing at this address."
     hint = "Copy the address again, letter by letter."
@@ -218,6 +226,10 @@ class ConfigInvalid(RelayError):
 
 class NoRecipient(ConfigInvalid):
     """The recipients file is sound and empty, as that of a new campaign is."""
+
+
+class FontMissing(ConfigInvalid):
+    """A poster can't be drawn with what is installed; the message names Debian's package."""
 
 
 class HeicUnsafe(ConfigInvalid):

@@ -20,8 +20,9 @@ MAY_IMPORT = {
     **dict.fromkeys(DOMAINS, LEAVES),
     "intake": DOMAINS | LEAVES,
     "desk": DOMAINS | LEAVES,
-    "web": {"intake"} | DOMAINS | LEAVES,
-    "cli": {"web", "intake", "desk"} | DOMAINS | LEAVES,
+    "posters": {"errors", "campaign"},
+    "web": {"intake", "posters"} | DOMAINS | LEAVES,
+    "cli": {"web", "intake", "desk", "posters"} | DOMAINS | LEAVES,
 }
 FRAMEWORKS = {"aiohttp", "jinja2", "multipart", "argparse"}
 SERVER_ONLY = {"sqlalchemy", "aiosqlite", "jinja2", "multipart"}

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from relay.campaign import PublicTexts
 from relay.config import ServerConfig
 from relay.errors import NotKept
 from relay.intake.door import Door
@@ -31,10 +32,11 @@ _NOT_TURNED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What the listeners serve."""
+    """What the listeners serve. public: what the campaign says to everybody."""
 
     intake: Intake
     handover: Handover
+    public: PublicTexts
 
 
 @asynccontextmanager
@@ -44,9 +46,13 @@ async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Run
     box: not entered yet.
 
     Raises:
-        ConfigInvalid: the service key, the staff file or the queue can't be used. A recipients
-            file that can't be used only closes the form: receipts go on working.
+        ConfigInvalid: the service key, the staff file, the campaign's public words or the queue
+            can't be used. A recipients file that can't be used only closes the form: receipts go
+            on working.
     """
+    public = PublicTexts()
+    if config.campaign_file is not None:
+        public = PublicTexts.load(config.campaign_file)
     keys = ServiceKeys.load(config.service_key)
     staff = load_staff(config.staff)
     async with (
@@ -79,7 +85,7 @@ async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Run
             )
         ]
         try:
-            yield Runtime(intake=intake, handover=handover)
+            yield Runtime(intake=intake, handover=handover, public=public)
         finally:
             for task in housekeeping:
                 task.cancel()

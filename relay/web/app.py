@@ -9,18 +9,24 @@ from relay.config import ServerConfig
 from relay.errors import HostUnknown, MethodRefused, PageMissing, RelayError
 from relay.intake.events import report
 from relay.intake.runtime import Runtime
+from relay.posters.press import Press
 from relay.web.catalogues import SOURCE, offer
 from relay.web.desk_api import DeskApi
 from relay.web.headers import HTTPS_ALONE, METHODS, dress
 from relay.web.pages import FIELDS, Pages, Place, english_alone
+from relay.web.posters import PosterPages
 from relay.web.submitter import SubmitterPages
 from relay.web.upload import Budget, Limits
 
 _OK, _METHOD_NOT_ALLOWED = 200, 405
 
 
-def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -> web.Application:
+def create_form_app(
+    config: ServerConfig, runtime: Runtime, press: Press, *, is_onion: bool
+) -> web.Application:
     """Return the submitter's application; in a demo the clearnet's carries the desk's API too.
+
+    press: of all listeners, so that each poster is drawn once.
 
     Each listener has a share of its own of the memory for uploads, and the last quarter of the
     queue is the onion's, where a flood costs work: neither starves the other.
@@ -35,7 +41,7 @@ def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -
         is_https=config.is_https and not is_onion,
     )
     languages = offer(accepted=config.accept_unreviewed, is_demo=config.demo)
-    pages = Pages(place, languages)
+    pages = Pages(place, languages, runtime.public)
     submitter = SubmitterPages(
         intake=intake,
         pages=pages,
@@ -53,6 +59,7 @@ def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -
     if config.demo and not is_onion:
         app.add_routes(DeskApi(runtime.handover).routes())
     app.add_routes(submitter.routes())
+    app.add_routes(PosterPages(pages=pages, press=press).routes())
     return app
 
 

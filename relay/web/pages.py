@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context, se
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from relay.campaign import PublicTexts
 from relay.queue.states import Reason, State
 from relay.web.catalogues import SOURCE, Language, offer
 from relay.web.headers import dress
@@ -93,11 +94,17 @@ def _refuse_plural(_: Context, *_sentences: object) -> str:
 class Pages:
     """Renders every page, with its headers."""
 
-    def __init__(self, place: Place, languages: Mapping[str, Language]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        languages: Mapping[str, Language],
+        public: PublicTexts = PublicTexts(),  # noqa: B008 - frozen, and says nothing
+    ) -> None:
         """Load the templates and the style sheets. languages: those offered, by their codes."""
         self.place = place
         self.languages = languages
-        self._styles = {name: _read_style(name) for name in ("page", "form", "cover")}
+        self.public = public
+        self._styles = {name: _read_style(name) for name in ("page", "form", "cover", "poster")}
         self._environment = Environment(
             loader=PackageLoader("relay.web", "templates"),
             autoescape=select_autoescape(),
@@ -111,11 +118,18 @@ class Pages:
         )
         self._environment.globals["place"] = place
         self._environment.globals["is_choice"] = len(languages) > 1
+        self._environment.globals["has_poster_page"] = self.has_poster_page
         self._environment.filters["picture"] = _as_address
 
     def speaks(self, code: str) -> bool:
         """Whether this language is offered."""
         return code in self.languages
+
+    def has_poster_page(self, code: str) -> bool:
+        """Whether there is anything to say on the page of posters."""
+        public = self.public
+        is_said = public.event or public.stream or public.texts(code).poster
+        return self.speaks(code) and bool(is_said)
 
     def render(
         self,

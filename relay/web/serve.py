@@ -16,6 +16,7 @@ from aiohttp import web
 from relay.config import HANDED_OVER, Endpoint, ServerConfig
 from relay.errors import ConfigInvalid
 from relay.intake.runtime import open_runtime
+from relay.posters.press import Press
 from relay.scrub.supervisor import Scrubber
 from relay.web.app import create_desk_app, create_form_app, create_health_app
 from relay.web.connection import Connection, Silent, Sweeper
@@ -46,15 +47,16 @@ async def serve(config: ServerConfig, scrubber: Scrubber, *, on_ready: Callable[
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(config, scrubber))
+        press = Press()
         await _listen(
             stack,
-            create_form_app(config, runtime, is_onion=False),
+            create_form_app(config, runtime, press, is_onion=False),
             config.endpoint("listen"),
             certificate=_watch_certificate(stack, config),
         )
         await _listen(
             stack,
-            create_form_app(config, runtime, is_onion=True),
+            create_form_app(config, runtime, press, is_onion=True),
             config.endpoint("onion_listen"),
             circuits=Circuits(config.tor_control),
         )
