@@ -68,7 +68,7 @@ class MastodonAccount:
         """Count graphemes; an address as 23, `@name@server` as `@name`."""
         return int(Mastodon.get_status_length(text))
 
-    def prepare(self, post: Post, key: str) -> dict[str, str]:  # noqa: ARG002 - as every network
+    def prepare(self, post: Post, key: str) -> dict[str, str]:
         """Upload the picture, and wait until it can be attached. It is kept there for a day."""
         check_post(self, post)
         with _as_ours():
@@ -126,7 +126,7 @@ class MastodonAccount:
             raise PictureGone
         return placed
 
-    def find(self, post: Post, key: str, prepared: Mapping[str, str]) -> Placed | None:  # noqa: ARG002
+    def find(self, post: Post, key: str, prepared: Mapping[str, str]) -> Placed | None:
         """Look through the account's own posts, back to the day before the planned instant."""
         media = prepared.get(_MEDIA)
         if media is None:

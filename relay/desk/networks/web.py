@@ -108,7 +108,10 @@ class Web(requests.Session):
         )
         if not response.ok:
             raise Refusal(response)
-        return read_json(response.content)
+        try:
+            return read_json(response.content)
+        except PostFailed:
+            raise NoAnswer(UNREADABLE) from None
 
 
 class Refusal(PostRefused):
