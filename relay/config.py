@@ -19,6 +19,7 @@ _T = TypeVar("_T")
 _RELAY = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?")
 _MOST_DAYS = 3650
 _MOST_COVER_S = 3600
+_MOST_PAUSE_MINUTES = 24 * 60
 _LISTEN = re.compile(r"(?P<host>[0-9.]+|\[[0-9a-f:]+\]|localhost):(?P<port>[0-9]{1,5})")
 _UNIX = "unix:"
 HANDED_OVER: Literal["systemd"] = "systemd"
@@ -161,6 +162,15 @@ class DeskConfig:
     campaign_signer: str = ""
     # What the campaign says in public: captions, hashtag, handles.
     campaign_file: Path | None = None
+    # The campaign's accounts in the networks, and where their passwords lie.
+    accounts: Path | None = None
+    # Photos that are posted together at least: fewer tell more of when each was sent.
+    min_batch: int = 5
+    # Minutes between two posts: at random between these.
+    min_pause_minutes: int = 10
+    max_pause_minutes: int = 90
+    # Post on the day of arrival, which tells when she sent it: a demo alone.
+    same_day_post: bool = False
     # Protections of the box that this laptop lacks and that are accepted to be missing, by name.
     accept_missing: tuple[str, ...] = ()
     # The folder of the file: what the desk remembers lies beside it.
@@ -178,6 +188,11 @@ class DeskConfig:
             raise ConfigInvalid(f"{path}: relay is an address such as http://127.0.0.1:8081")
         if config.proxy and not _PROXY.fullmatch(config.proxy):
             raise ConfigInvalid(f"{path}: proxy is an address such as socks5h://127.0.0.1:9050")
+        if config.min_batch < 1:
+            raise ConfigInvalid(f"{path}: min_batch is at least 1")
+        if not 0 <= config.min_pause_minutes <= config.max_pause_minutes <= _MOST_PAUSE_MINUTES:
+            most = f"max_pause_minutes, at most {_MOST_PAUSE_MINUTES}"
+            raise ConfigInvalid(f"{path}: min_pause_minutes is 0 or more, and not above {most}")
         return dataclasses.replace(config, relay=config.relay.rstrip("/"), folder=path.parent)
 
 

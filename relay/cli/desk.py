@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from relay.cli import add, cover, free, review, verdicts
+from relay.cli import add, caption, cover, free, post, review, take_down, verdicts
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import (
     PARTLY,
@@ -61,7 +61,13 @@ def add_commands(commands: Any) -> None:
 
     cover.add_command(actions)
 
+    caption.add_command(actions)
+
     verdicts.add_commands(actions)
+
+    post.add_command(actions)
+
+    take_down.add_command(actions)
 
     add.add_command(actions)
 

@@ -19,9 +19,11 @@ from relay.cli.printing import (
 )
 from relay.cli.progress import over
 from relay.config import DeskConfig
+from relay.desk.captions import CaptionFiles
 from relay.desk.client import DeskClient
 from relay.desk.copies import Destruction
 from relay.desk.decide import Decided, find_id, hand_over, make_decision, sign
+from relay.desk.eligible import refuse_unread
 from relay.desk.journal import MOST_REASON_CHARACTERS, Journal, JournalFile, is_reason
 from relay.desk.verdict_file import VerdictFile, add_verdicts, read_verdicts
 from relay.desk.visible import needs_reason, refuse_visible, was_looked_at
@@ -109,6 +111,7 @@ def _decide(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
     keyring = Keyring(config)
     report = _Report(arguments)
+    arguments.reads_words = config.accounts is not None
     about, ids = {"verdict": arguments.verdict}, read_ids(arguments)
     if arguments.to is not None:
         journal_file = JournalFile(config.folder)
@@ -148,6 +151,8 @@ def _decisions(
             submission_id = find_id(journal, given)
             decision = make_decision(journal, submission_id, arguments.verdict, reason)
             refuse_visible(journal, decision, arguments.visible_because)
+            if arguments.reads_words and decision.verdict is Verdict.RELEASE:
+                refuse_unread(journal, CaptionFiles(journal_file), submission_id)
         except RelayError as error:
             report.fail(given, error)
             continue

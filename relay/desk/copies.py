@@ -21,7 +21,7 @@ class Destruction:
 
 
 def destroy_copies(ids: Iterable[str], journal: Journal) -> Destruction:
-    """Destroy every copy that the journal knows: sealed, opened, or on a contact sheet.
+    """Destroy every copy that the journal knows: sealed, opened, on a contact sheet, a caption.
 
     A sheet goes as a whole, with what it shows of others. One file that can't be destroyed keeps
     no other back. Its place stays in the journal, to be tried again; so does a place that can't be
@@ -90,14 +90,15 @@ class _Copy:
 
 
 def _copies(submission_id: str, journal: Journal) -> list[_Copy]:
-    sealed, shown = (memory.get(submission_id, []) for memory in (journal.sealed, journal.shown))
-    copies = [_single(Path(place)) for place in (*sealed, *shown)]
+    files = (journal.sealed, journal.shown, journal.captions)
+    places = [place for memory in files for place in memory.get(submission_id, [])]
+    copies = [_single(Path(place)) for place in places]
     opened = map(_opened, map(Path, journal.opened.get(submission_id, {})))
     return [*copies, *opened]
 
 
 def _single(path: Path) -> _Copy:
-    """An envelope or a contact sheet."""
+    """An envelope, a contact sheet, or the words of a post."""
     return _Copy(place=path, files=[path, unfinished(path)])
 
 

@@ -4,6 +4,7 @@ It is written before every step that can't be undone, so that a command killed a
 not forgotten a copy that it made or a verdict that it sent.
 """
 
+import datetime as dt
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from relay.desk.posts import Record, Records
 from relay.errors import Corrupt, RelayError
 from relay.queue.chain import Head
 from relay.queue.states import LATER, Verdict
@@ -83,6 +85,9 @@ class Journal:
     what this desk has covered. covering: those of which a cover has begun and not ended, and how
     many covers their submission.json will tell. reasons: id to why it was released although
     something is visible.
+
+    days: id to the day it came (ISO 8601, UTC). captions: id to the paths of files with the words
+    of its posts. posts: id to account to where its post stands.
     """
 
     campaign: str = ""
@@ -102,6 +107,9 @@ class Journal:
     covered: dict[str, list[list[int]]] = field(default_factory=dict)
     covering: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    days: dict[str, str] = field(default_factory=dict)
+    captions: dict[str, list[str]] = field(default_factory=dict)
+    posts: dict[str, Records] = field(default_factory=dict)
 
     @property
     def head(self) -> Head:
@@ -136,6 +144,10 @@ class Journal:
         """
         if self.envelopes.setdefault(submission_id, digest) != digest:
             raise Corrupt(f"{submission_id}: the relay has exchanged this submission.")
+
+    def pin_day(self, submission_id: str, day: dt.date) -> None:
+        """Remember the day on which it came, as it was told first."""
+        self.days.setdefault(submission_id, day.isoformat())
 
     def is_mine(self, submission_id: str) -> bool:
         """Whether this desk has decided about it, so that a request to take it down is for us."""
@@ -191,7 +203,7 @@ class Journal:
 
     def forget(self, submission_id: str, place: str) -> None:
         """Remember one copy less. The digest stays: it can't come again as another."""
-        for copies in (self.sealed, self.shown):
+        for copies in (self.sealed, self.shown, self.captions):
             left = [other for other in copies.pop(submission_id, []) if other != place]
             if left:
                 copies[submission_id] = left
@@ -250,8 +262,8 @@ class JournalFile:
 def _parse(fields: dict[str, Any]) -> Journal:
     """Return the journal in `fields`; a ValueError or TypeError where something is amiss."""
     verdicts = Verdicts(**fields["verdicts"])
-    shown = fields.get("shown", {})  # newer than the others
-    by_id = [*(fields[name] for name in ("envelopes", "sealed", "opened")), shown]
+    shown, captions = fields.get("shown", {}), fields.get("captions", {})  # newer than the others
+    by_id = [*(fields[name] for name in ("envelopes", "sealed", "opened")), shown, captions]
     for memory in (*by_id, *vars(verdicts).values()):
         if not all(map(ID.fullmatch, memory)):
             raise ValueError("not an id")
@@ -259,12 +271,18 @@ def _parse(fields: dict[str, Any]) -> Journal:
     digests += [digest for folders in fields["opened"].values() for digest in folders.values()]
     if not all(map(DIGEST.fullmatch, digests)):
         raise ValueError("not a digest")
-    for path in (path for paths in (*fields["sealed"].values(), *shown.values()) for path in paths):
+    single = (*fields["sealed"].values(), *shown.values(), *captions.values())
+    for path in (path for paths in single for path in paths):
         Path(path)
     if not all(isinstance(seq, int) for seq in verdicts.after.values()):
         raise TypeError
     fields["campaign"].encode()
-    journal = Journal(**fields | {"verdicts": verdicts, "log_seq": int(fields["log_seq"])})
+    posts = {
+        submission_id: {account: Record.parse(record) for account, record in records.items()}
+        for submission_id, records in fields.get("posts", {}).items()
+    }
+    known = {"verdicts": verdicts, "log_seq": int(fields["log_seq"]), "posts": posts}
+    journal = Journal(**fields | known)
     _check_offline(journal)
     _check_later(verdicts)
     _check_looks(journal)
@@ -301,9 +319,12 @@ def _check_later(verdicts: Verdicts) -> None:
 
 def _check_looks(journal: Journal) -> None:
     """Check what was seen and covered; a ValueError or TypeError as above."""
-    for by_id in (journal.looked, journal.covered, journal.covering, journal.reasons):
+    seen_by_id = (journal.looked, journal.covered, journal.covering, journal.reasons)
+    for by_id in (*seen_by_id, journal.days, journal.posts):
         if not all(map(ID.fullmatch, by_id)):
             raise ValueError("not an id")
+    for day in journal.days.values():
+        dt.date.fromisoformat(day)
     seen = [*journal.looked.values(), *journal.covered.values()]
     for sides in (sides for boxes in seen for sides in boxes):
         if not all(type(side) is int for side in sides) or not Box(*sides).lies_in(_LARGEST):

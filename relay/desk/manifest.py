@@ -151,6 +151,7 @@ def learn(journal: Journal, signed: SignedManifest) -> bool:
     journal.manifests[signed.signer] = max(seen, manifest.number)
     for one in manifest.envelopes:
         journal.envelopes.setdefault(one.id, one.envelope)
+        journal.pin_day(one.id, one.day)
     journal.lose(manifest.gone)
     wanted = {one for one in manifest.take_down if journal.is_mine(one)}
     journal.take_down = sorted({*journal.take_down, *wanted})

@@ -145,8 +145,26 @@ async def foresee(client: DeskClient, journal_file: JournalFile, to: Path) -> Pu
     return pulled
 
 
+async def ask_again(client: DeskClient, journal_file: JournalFile) -> Pulled:
+    """Hear what was taken back and what is to be taken down; nothing is leased or fetched.
+
+    Copies here of what was taken back are destroyed.
+
+    Raises:
+        Corrupt: as for `pull`.
+    """
+    handout, pulled = _read_handout(await client.ask("GET", "/desk/v1/waiting")), Pulled()
+    with journal_file.update() as journal:
+        journal.pin_campaign(handout.campaign)
+        _hear(journal, handout, pulled)
+    with journal_file.update() as journal:
+        destruction = destroy_copies(journal.unwanted(), journal)
+    pulled.destroyed, pulled.undestroyed = destruction.destroyed, destruction.failed
+    return pulled
+
+
 def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
-    """Remember what was taken back, and which posts of this desk are to be taken down."""
+    """Remember what came and what was taken back, and which posts of this desk must go."""
     pulled.take_down = [wanted for wanted in handout.take_down if journal.is_mine(wanted)]
     pulled.of_colleagues = [wanted for wanted in handout.take_down if not journal.is_mine(wanted)]
     confirmed = journal.verdicts.confirmed
@@ -158,6 +176,8 @@ def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     ]
     journal.take_down = sorted(pulled.take_down)
     journal.lose(one for one in handout.gone if one not in pulled.disputed)
+    for lease in handout.leases.values():
+        journal.pin_day(lease.id, lease.day)
 
 
 def _check_owner(to: Path, identity: SigningIdentity) -> None:
