@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from relay.cli import add, caption, cover, free, post, review, take_down, verdicts
+from relay.cli import add, caption, cover, free, post, questions, review, take_down, verdicts
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import (
     PARTLY,
@@ -69,6 +69,8 @@ def add_commands(commands: Any) -> None:
 
     take_down.add_command(actions)
 
+    questions.add_command(actions)
+
     add.add_command(actions)
 
     free.add_command(actions)
@@ -111,6 +113,9 @@ def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
     to, is_dry = arguments.to, arguments.dry_run
     say_destroyed(pulled.destroyed, "would be" if is_dry else "are")
     say_undestroyed(pulled.undestroyed)
+    for submission_id in pulled.questions:
+        say(f"{submission_id}: a question, taken back after its release. Take it off every list,")
+        say(f"    then say so: relay desk answer --taken-back {submission_id}")
     for submission_id in pulled.fetched:
         result(f"{to / f'{submission_id}.age'}{': would be fetched' if is_dry else ''}")
     for submission_id in pulled.disputed:

@@ -153,6 +153,7 @@ def learn(journal: Journal, signed: SignedManifest) -> bool:
         journal.envelopes.setdefault(one.id, one.envelope)
         journal.pin_day(one.id, one.day)
     journal.lose(manifest.gone)
-    wanted = {one for one in manifest.take_down if journal.is_mine(one)}
+    questions = journal.hear_take_down(manifest.take_down)
+    wanted = {one for one in manifest.take_down if journal.is_mine(one)} - {*questions}
     journal.take_down = sorted({*journal.take_down, *wanted})
     return is_new

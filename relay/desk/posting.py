@@ -26,6 +26,7 @@ from relay.desk.pull import ask_again
 from relay.desk.timetable import LATE, draw, now, said, shuffled, wait_until
 from relay.desk.visible import words_for
 from relay.errors import (
+    Corrupt,
     OutcomeUnknown,
     PictureGone,
     PostFailed,
@@ -273,6 +274,8 @@ class Poster:
         if one.id in self._pictures:
             return
         examined = await examine_opened(one.folder, self._journal_file.read(), self._scrubber)
+        if examined.photo is None:
+            raise Corrupt("There is no photo in it.")
         self._refuse_visible(examined)
         self._pictures[one.id] = Picture(
             jpeg=examined.photo.jpeg, alt=one.captions.alt, size=examined.photo.size

@@ -1,6 +1,7 @@
 """The constant-size envelope: a fixed tar of submission.json and photo.jpg, sealed with age.
 
-The layout is a contract: `age -d -i identity submission.age | tar x` opens it.
+A question has no photo, and its envelope looks the same from outside. The layout is a contract:
+`age -d -i identity submission.age | tar x` opens it.
 """
 
 import datetime as dt
@@ -33,6 +34,17 @@ _BLOCK = tarfile.BLOCKSIZE
 _END_BYTES = 2 * _BLOCK
 _ANOTHER_SHAPE = "Not of the shape that every envelope of this campaign has."
 _POSTERS = ("general", "write-in", "handwritten", None)
+_KINDS = ("photo", "question")
+# A question is for whoever moderates: nothing of it is posted, so there is nothing to choose.
+_NO_CHOICE: dict[str, object] = {
+    "may_quote": False,
+    "poster": None,
+    "may_post": False,
+    "not_before": None,
+    "covers": 0,
+    "visible": [],
+    "scrub": {},
+}
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "version": int,
     "kind": str,
@@ -51,7 +63,10 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What travels beside the photo. No clock, no id, no receipt: there is no field for them."""
+    """What travels beside the photo. No clock, no id, no receipt: there is no field for them.
+
+    Of a question, the message is all there is; the rest is as in `_NO_CHOICE`.
+    """
 
     campaign: str
     language: str
@@ -61,10 +76,15 @@ class Submission:
     may_post: bool
     not_before: dt.date | None
     scrub: dict[str, Any]
-    kind: Literal["photo"] = "photo"
+    kind: Literal["photo", "question"] = "photo"
     covers: int = 0
     visible: tuple[tuple[int, int, int, int], ...] = ()
     version: int = 1
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it comes without a photo."""
+        return self.kind == "question"
 
     def encode(self) -> bytes:
         """Return submission.json: UTF-8, keys in the order of the contract."""
@@ -92,8 +112,7 @@ class Submission:
                 kind is int and isinstance(fields[name], bool)
             ):
                 raise Corrupt(f"submission.json: {name} is of the wrong type.")
-        if fields["version"] != 1 or fields["kind"] != "photo" or fields["poster"] not in _POSTERS:
-            raise Corrupt("submission.json was written by a newer or a foreign relay.")
+        _check_kind(fields)
         if len(fields["message"]) > MESSAGE_CHARACTERS:
             raise Corrupt("submission.json: the message is too long.")
         try:
@@ -111,6 +130,18 @@ class Submission:
         if length > MAX_SUBMISSION_BYTES:
             raise Corrupt("submission.json is too long.")
         return submission
+
+
+def _check_kind(untrusted_fields: dict[str, Any]) -> None:
+    """Of each kind there is only what belongs to it: a question says something, and no more."""
+    is_known = untrusted_fields["kind"] in _KINDS and untrusted_fields["poster"] in _POSTERS
+    if untrusted_fields["version"] != 1 or not is_known:
+        raise Corrupt("submission.json was written by a newer or a foreign relay.")
+    if untrusted_fields["kind"] != "question":
+        return
+    chosen = {name: untrusted_fields[name] for name in _NO_CHOICE}
+    if chosen != _NO_CHOICE or not untrusted_fields["message"].strip():
+        raise Corrupt("submission.json: not what a question looks like.")
 
 
 def _check_report(untrusted_report: dict[str, Any]) -> None:
@@ -138,16 +169,17 @@ def photo_budget(envelope_bytes: int) -> int:
     return (envelope_bytes - 2 * _BLOCK - MAX_SUBMISSION_BYTES - _END_BYTES) // _BLOCK * _BLOCK
 
 
-def pack(submission_json: bytes, photo: bytes, envelope_bytes: int) -> bytes:
+def pack(submission_json: bytes, photo: bytes | None, envelope_bytes: int) -> bytes:
     """Return the plaintext of an envelope: a ustar archive, zero-padded to `envelope_bytes`.
+
+    photo: None for a question.
 
     Raises:
         ValueError: it does not fit; callers keep to `photo_budget` and MAX_SUBMISSION_BYTES.
     """
-    archive = b"".join(
-        _member(name, content)
-        for name, content in ((SUBMISSION_NAME, submission_json), (PHOTO_NAME, photo))
-    )
+    archive = _member(SUBMISSION_NAME, submission_json)
+    if photo is not None:
+        archive += _member(PHOTO_NAME, photo)
     if len(archive) + _END_BYTES > envelope_bytes:
         raise ValueError("too large for the envelope")
     return archive.ljust(envelope_bytes, b"\0")
@@ -161,8 +193,8 @@ def _member(name: str, content: bytes) -> bytes:
     return header + content.ljust(_padded(len(content)), b"\0")
 
 
-def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes]:
-    """Return submission.json and photo.jpg out of an envelope's plaintext.
+def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes | None]:
+    """Return submission.json and photo.jpg, where there is one, out of an envelope's plaintext.
 
     What was read is packed again and compared, so a file name, a mode, a date, a third member or
     a byte in the padding can't ride along.
@@ -170,18 +202,10 @@ def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes]:
     Raises:
         Corrupt: anything but what `pack` makes.
     """
-    members = []
-    position = 0
-    for name in (SUBMISSION_NAME, PHOTO_NAME):
-        header = untrusted_plaintext[position : position + _BLOCK]
-        try:
-            size = tarfile.TarInfo.frombuf(header, "ascii", "strict").size
-        except (tarfile.HeaderError, UnicodeError):
-            raise Corrupt(f"There is no {name} in the envelope.") from None
-        position += _BLOCK
-        members.append(untrusted_plaintext[position : position + size])
-        position += _padded(size)
-    submission_json, photo = members
+    submission_json, position = _read_member(untrusted_plaintext, 0, SUBMISSION_NAME)
+    photo = None
+    if any(untrusted_plaintext[position : position + _BLOCK]):  # else the archive ends here
+        photo, _ = _read_member(untrusted_plaintext, position, PHOTO_NAME)
     try:
         is_canonical = pack(submission_json, photo, len(untrusted_plaintext)) == untrusted_plaintext
     except ValueError:
@@ -191,9 +215,20 @@ def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes]:
     return submission_json, photo
 
 
+def _read_member(untrusted_plaintext: bytes, position: int, name: str) -> tuple[bytes, int]:
+    """Return a member's content and where the next one begins; its name is compared later."""
+    header = untrusted_plaintext[position : position + _BLOCK]
+    try:
+        size = tarfile.TarInfo.frombuf(header, "ascii", "strict").size
+    except (tarfile.HeaderError, UnicodeError):
+        raise Corrupt(f"There is no {name} in the envelope.") from None
+    position += _BLOCK
+    return untrusted_plaintext[position : position + size], position + _padded(size)
+
+
 def seal_envelope(
     submission: Submission,
-    photo: bytes,
+    photo: bytes | None,
     recipients: Sequence[HybridRecipient | ClassicRecipient],
     *,
     envelope_bytes: int,
@@ -201,8 +236,10 @@ def seal_envelope(
 ) -> bytes:
     """Return an age file whose size and header tell nothing of what is inside or for how many.
 
-    photo: JPEG, at most `photo_budget(envelope_bytes)` bytes.
+    photo: JPEG, at most `photo_budget(envelope_bytes)` bytes; None for a question, and only then.
     """
+    if submission.is_question != (photo is None):
+        raise ValueError("a question has no photo, and a photo is no question")
     plaintext = pack(submission.encode(), photo, envelope_bytes)
     return age.seal(plaintext, _fill_slots(recipients, recipient_slots))
 
@@ -245,12 +282,17 @@ def _shape(stanza: Stanza) -> tuple[object, ...]:
 
 def open_envelope(
     untrusted_file: bytes, identities: Sequence[Identity]
-) -> tuple[Submission, bytes]:
+) -> tuple[Submission, bytes | None]:
     """Return what was sealed: the submission and the bytes of photo.jpg, still untrusted.
+
+    Of a question there is no photo: None.
 
     Raises:
         WrongIdentity: sealed to others.
         Corrupt: damaged, cut short, altered, or not an envelope of a relay.
     """
     submission_json, untrusted_photo = unpack(age.unseal(untrusted_file, identities))
-    return Submission.decode(submission_json), untrusted_photo
+    submission = Submission.decode(submission_json)
+    if submission.is_question != (untrusted_photo is None):
+        raise Corrupt("The envelope holds a question with a photo, or a photo's words without it.")
+    return submission, untrusted_photo
