@@ -161,6 +161,8 @@ class DeskConfig:
     campaign_signer: str = ""
     # What the campaign says in public: captions, hashtag, handles.
     campaign_file: Path | None = None
+    # The campaign's own accounts in the networks, for posting.
+    accounts: Path | None = None
     # Protections of the box that this laptop lacks and that are accepted to be missing, by name.
     accept_missing: tuple[str, ...] = ()
     # The folder of the file: what the desk remembers lies beside it.

@@ -1,12 +1,5 @@
 """The way to a network: through the given proxy or straight, and nothing of the environment."""
 
-import select
-import socket
-import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
 import pytest
 
 from relay.desk.networks.mastodon import MastodonAccount
@@ -15,50 +8,8 @@ from relay.errors import ConfigInvalid, PostFailed, PostRefused
 from tests.conftest import free_port
 from tests.desk.networks.conftest import MakePost
 from tests.desk.networks.mastodon_server import TOKEN, MastodonServer
+from tests.desk.networks.socks import socks
 from tests.desk.networks.stand_in import Answer, Fault
-
-
-class Socks(socketserver.ThreadingTCPServer):
-    """A SOCKS 5 proxy that leads every name to one port of this machine."""
-
-    daemon_threads = True
-
-    def __init__(self, to: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Leader)
-        self.to = to
-        self.asked: list[str] = []
-
-    @property
-    def address(self) -> str:
-        return f"socks5h://127.0.0.1:{self.server_address[1]}"
-
-
-class _Leader(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        server, caller = self.server, self.request
-        assert isinstance(server, Socks)
-        caller.recv(64)
-        caller.sendall(b"\x05\x00")
-        question = caller.recv(512)
-        # 3: a name. Nobody was asked for its address.
-        server.asked.append(question[5 : 5 + question[4]].decode() if question[3] == 3 else "")
-        caller.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
-        with socket.create_connection(("127.0.0.1", server.to)) as far, suppress(OSError):
-            other = {caller: far, far: caller}
-            while True:
-                for end in select.select([*other], [], [])[0]:
-                    chunk = end.recv(65536)
-                    if not chunk:
-                        return
-                    other[end].sendall(chunk)
-
-
-@contextmanager
-def socks(to: int) -> Iterator[Socks]:
-    with Socks(to) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def test_all_goes_through_the_proxy_and_names_too(
