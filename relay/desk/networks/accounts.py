@@ -139,13 +139,15 @@ def _read_secret(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise ConfigInvalid(f"{path}: not a file")
         if found.st_mode & _OTHERS:
             raise UnsafePlace(f"{path}: others can read this secret. Run: chmod 600 {path}")
-        content = file.read(_MOST_SECRET_BYTES + 1)
+        content = os.read(descriptor, _MOST_SECRET_BYTES + 1)
+    finally:
+        os.close(descriptor)
     return _check_secret(content, str(path))
 
 

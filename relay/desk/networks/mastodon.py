@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from mastodon import Mastodon
-from mastodon.errors import MastodonError
+from mastodon.errors import MastodonError, MastodonNetworkError
 
 from relay.desk.networks import Placed, Post, check_post
 from relay.desk.networks.web import TIMEOUT_S, UNREADABLE, Web, origin_of, read_server, say_refused
@@ -155,11 +155,11 @@ class MastodonAccount:
                 raise
 
     def _read_most(self) -> int:
-        with _as_ours():
-            untrusted_instance = self._api.instance_v2()
         try:
+            with _as_ours():
+                untrusted_instance = self._api.instance_v2()
             untrusted_most = untrusted_instance.configuration.statuses.max_characters
-        except (AttributeError, LookupError):
+        except (_Refused, AttributeError, LookupError):
             return _MOST_DEFAULT
         is_number = type(untrusted_most) is int and 0 < untrusted_most <= _MOST_EVER
         return untrusted_most if is_number else _MOST_DEFAULT
@@ -195,7 +195,8 @@ def _as_ours() -> Iterator[None]:
     except RelayError:
         raise
     except _BROKEN as error:
-        if isinstance(error.__context__, RelayError):  # our session's, wrapped
+        # Raised while our session's was handled.
+        if isinstance(error, MastodonNetworkError) and isinstance(error.__context__, RelayError):
             raise error.__context__ from None
         status = error.args[1] if len(error.args) > 1 else None
         if isinstance(error, MastodonError) and type(status) is int:
