@@ -56,8 +56,8 @@ class _Table:
         self._left: dict[str, Any] = dict(table)
         self._folder = folder
 
-    def text(self, key: str) -> str:
-        value = self._left.pop(key, None)
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self._left.pop(key, default)
         if not isinstance(value, str) or not (value.strip() and value.isprintable()):
             raise ConfigInvalid(f"{key!r} is missing, or not a text")
         return value.strip()
@@ -108,15 +108,17 @@ def _bluesky(settings: _Table, proxy: str) -> Network:
 
 
 def _facebook(settings: _Table, proxy: str) -> Network:
-    from relay.desk.networks.facebook import FacebookPage
+    from relay.desk.networks.facebook import SERVER, FacebookPage
 
-    return FacebookPage(settings.text("page"), settings.secret("token_file"), proxy)
+    page, server = settings.text("page"), settings.text("server", SERVER)
+    return FacebookPage(page, settings.secret("token_file"), proxy, server)
 
 
 def _x(settings: _Table, proxy: str) -> Network:
-    from relay.desk.networks.x import XAccount
+    from relay.desk.networks.x import SERVER, XAccount
 
-    return XAccount(settings.secret("token_file"), proxy)
+    server = settings.text("server", SERVER)
+    return XAccount(settings.secret("token_file"), proxy, server)
 
 
 def _folder(settings: _Table, proxy: str) -> Network:  # noqa: ARG001 - as every network

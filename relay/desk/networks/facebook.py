@@ -14,7 +14,7 @@ from relay.desk.networks import Placed, Post, check_post
 from relay.desk.networks.web import UNREADABLE, NoAnswer, Refusal, Web, read_server, text_in
 from relay.errors import ConfigInvalid, OutcomeUnknown, PostFailed
 
-_SERVER = "https://graph.facebook.com"
+SERVER = "https://graph.facebook.com"
 _VERSION = "v25.0"
 _PAGE = re.compile(r"[0-9A-Za-z.]{1,100}")
 _ID = re.compile(r"[0-9]+(_[0-9]+)?")
@@ -32,8 +32,8 @@ class FacebookPage:
     most = 63206
     most_alt = 1000
 
-    def __init__(self, page: str, token: str, proxy: str = "", server: str = _SERVER) -> None:
-        """Speak for `page`, its id. server: a stand-in, in tests."""
+    def __init__(self, page: str, token: str, proxy: str = "", server: str = SERVER) -> None:
+        """Speak for `page`, its id. server: another one that speaks its API."""
         if not _PAGE.fullmatch(page):
             raise ConfigInvalid("page is the id of a Page, such as 102030405060708")
         self._web = Web(read_server(server), proxy)

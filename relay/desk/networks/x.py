@@ -16,7 +16,7 @@ from relay.desk.networks import Placed, Post, check_post
 from relay.desk.networks.web import NoAnswer, Refusal, Web, read_server, text_in
 from relay.errors import OutcomeUnknown, PostFailed
 
-_SERVER = "https://api.x.com"
+SERVER = "https://api.x.com"
 _MEDIA = "media"
 _LINK = regex.compile(r"https?://\S+|(?<![\w@#.])(?:[\w-]+\.)+\p{L}{2,}(?:/\S*)?", regex.IGNORECASE)
 _GRAPHEME = regex.compile(r"\X")
@@ -33,8 +33,8 @@ class XAccount:
     most = 280
     most_alt = 1000
 
-    def __init__(self, token: str, proxy: str = "", server: str = _SERVER) -> None:
-        """Speak to X. server: a stand-in, in tests."""
+    def __init__(self, token: str, proxy: str = "", server: str = SERVER) -> None:
+        """Speak to X. server: another one that speaks its API."""
         self._web = Web(read_server(server), proxy)
         self._token = token
 
