@@ -23,6 +23,7 @@ _PAGES = {
     "thrown",
     "sent",
     "receipt-mistyped",
+    "poster",
     "standing-none",
     "standing-sealed",
     "standing-returned",
