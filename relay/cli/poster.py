@@ -100,8 +100,9 @@ def _poster(arguments: argparse.Namespace) -> int:
         result_json({"posters": [one.to_json() for one in printed]})
     else:
         say_printed(printed)
-        say_advice()
     errors = [one.error for one in printed if one.error is not None]
+    if len(errors) < len(printed) and not arguments.json:
+        say_advice()
     if not errors:
         return 0
     return PARTLY if len(errors) < len(printed) else errors[0].exit_code

@@ -1,5 +1,6 @@
 """Draw one poster as a PDF of one page, in DeviceGray, with nothing in it but what is printed."""
 
+import unicodedata
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -109,9 +110,8 @@ class _Sheet:
         words = self._poster.words + self._poster.hashtag
         unknown = [letter for letter in words if letter not in self._letters]
         if unknown:
-            raise ConfigInvalid(
-                f"posters have no letter for {unknown[0]!r} (U+{ord(unknown[0]):04X})"
-            )
+            name = unicodedata.name(unknown[0], "a letter")
+            raise ConfigInvalid(f"posters have no U+{ord(unknown[0]):04X}, {name}: no font has it")
 
     def _draw_hashtag(self) -> float:
         """Write the hashtag at the foot; return the height in points that it takes away."""
