@@ -7,7 +7,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from relay.cli import add, caption, cover, free, post, questions, review, take_down, verdicts
+from relay.cli import (
+    add,
+    caption,
+    cover,
+    free,
+    kit,
+    post,
+    questions,
+    review,
+    take_down,
+    verdicts,
+)
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import (
     PARTLY,
@@ -74,6 +85,8 @@ def add_commands(commands: Any) -> None:
     add.add_command(actions)
 
     free.add_command(actions)
+
+    kit.add_command(actions)
 
     logger = actions.add_parser("log", help="show the relay's log")
     logger.add_argument("--verify", action="store_true", help="check it since you last looked")

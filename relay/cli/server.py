@@ -161,6 +161,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from relay.intake.check import check  # noqa: PLC0415 - a desk has no server packages
     from relay.intake.finding import refused  # noqa: PLC0415 - the same
     from relay.web.catalogues import check_languages  # noqa: PLC0415 - the same
+    from relay.web.posters import check_posters  # noqa: PLC0415 - the same
 
     try:
         config = ServerConfig.load(arguments.config)
@@ -169,7 +170,8 @@ def _check(arguments: argparse.Namespace) -> int:
             _print_json([refused("relay.toml", error.message, blocks=True)])
         raise
     memory.overwrite_freed()
-    findings = [*asyncio.run(check(config, arguments.config)), check_languages(config)]
+    findings = asyncio.run(check(config, arguments.config))
+    findings = [*findings, check_languages(config), check_posters(config)]
     if arguments.json:
         _print_json(findings)
     else:

@@ -1,6 +1,9 @@
 """Draw one poster as a PDF of one page, in DeviceGray, with nothing in it but what is printed."""
 
+import unicodedata
+from contextlib import closing
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import uharfbuzz
@@ -31,7 +34,8 @@ def make_pdf(poster: Poster) -> bytes:
         FontMissing: names Debian's package.
         ConfigInvalid: the words don't fit, or hold a letter of which there is no font.
     """
-    return _Sheet(poster).draw()
+    with closing(_Sheet(poster)) as sheet:
+        return sheet.draw()
 
 
 class _Bare(OutputProducer):
@@ -56,14 +60,14 @@ class _Sheet:
         self._width, self._height = poster.paper.size_pt
         self._measure = cache(self._width_of)
         self._faces = faces_for(f"{poster.words}\n{poster.hashtag}")
+        files = [face.file for face in self._faces]  # before one is open
         self._pdf = _Document(unit="pt", format=poster.paper.size_pt)
         self._pdf.set_auto_page_break(auto=False)
         self._pdf.set_margin(0)
         self._pdf.c_margin = 0
         self._pdf.set_display_mode("default", "default")
         names = [f"face{number}" for number, _ in enumerate(self._faces)]
-        fonts = zip(names, self._faces, strict=True)
-        self._letters = {name: self._add_font(name, face) for name, face in fonts}
+        self._letters = set(_UNSEEN).union(*map(self._add_font, names, files))
         self._pdf.set_fallback_fonts(names[1:])
         # It begins in DeviceGray, black, and nothing here names a colour. Source: ISO 32000-1, 8.4.
         self._pdf.add_page()
@@ -91,19 +95,23 @@ class _Sheet:
         """
         self._pdf.set_text_shaping(direction=direction_of(words), language=self._poster.language)
 
-    def _add_font(self, name: str, face: Face) -> set[str]:
+    def close(self) -> None:
+        """Close the files of the fonts."""
+        for font in self._pdf.fonts.values():
+            font.close()  # type: ignore[union-attr]  # all are added from files
+
+    def _add_font(self, name: str, file: Path) -> set[str]:
         """Make a font known; return the letters that it has."""
-        self._pdf.add_font(name, fname=face.file)
+        self._pdf.add_font(name, fname=file)
         return {chr(code) for code in self._pdf.fonts[name].cmap}  # type: ignore[union-attr]
 
     def _require_letters(self) -> None:
         """Refuse what would come out as an empty box."""
-        known = set(_UNSEEN).union(*self._letters.values())
-        unknown = [c for c in self._poster.words + self._poster.hashtag if c not in known]
+        words = self._poster.words + self._poster.hashtag
+        unknown = [letter for letter in words if letter not in self._letters]
         if unknown:
-            raise ConfigInvalid(
-                f"posters have no letter for {unknown[0]!r} (U+{ord(unknown[0]):04X})"
-            )
+            name = unicodedata.name(unknown[0], "a letter")
+            raise ConfigInvalid(f"posters have no U+{ord(unknown[0]):04X}, {name}: no font has it")
 
     def _draw_hashtag(self) -> float:
         """Write the hashtag at the foot; return the height in points that it takes away."""

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from relay.errors import PageMissing
+from relay.campaign import PublicTexts
+from relay.config import ServerConfig
+from relay.errors import ConfigInvalid, FontMissing, PageMissing
+from relay.intake.finding import Finding, advice, ok, refused
+from relay.posters.fonts import faces_for
 from relay.posters.poster import Paper, kinds_in, poster_of
 from relay.posters.press import Press
 from relay.web.headers import dress
@@ -56,3 +60,24 @@ class PosterPages:
         dress(response)
         response.headers["Content-Disposition"] = _DISPOSITION
         return response
+
+
+def check_posters(config: ServerConfig) -> Finding:
+    """Say whether the campaign's posters can be made here. Without them, all else is served."""
+    if config.campaign_file is None:
+        return ok("posters", "none: no campaign_file")
+    try:
+        public = PublicTexts.load(config.campaign_file)
+    except ConfigInvalid as error:
+        return refused("posters", error.message, blocks=True)
+    posters = [
+        poster_of(public, code, kind)
+        for code in public.languages
+        for kind in kinds_in(public, code)
+    ]
+    letters = "".join(poster.words + poster.hashtag for poster in posters)
+    try:
+        files = [face.file for face in faces_for(letters)]
+    except FontMissing as error:
+        return advice("posters", error.message)
+    return ok("posters", f"all {len(posters)} can be made, with {len(files)} fonts")

@@ -67,6 +67,7 @@ def _shown_errors() -> Iterator[type[errors.RelayError]]:
         errors.SubmissionRefused,
         errors.ComeBack,
         errors.ScrubFailed,
+        errors.PosterUnmade,
     ]
     while todo:
         error = todo.pop(0)

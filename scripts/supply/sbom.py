@@ -26,8 +26,8 @@ from scripts.supply import locks
 LISTS = {"server": "what a relay installs", "desk": "what a desk laptop installs"}
 _US = "poster-relay"
 _CLASSIFIER = "License :: "
-# The one classifier in use that means one licence and no other.
-_MIT = "MIT License"
+# Words in use that mean one licence and no other.
+_PLAIN = {"MIT License": "MIT", "Apache License 2.0": "Apache-2.0"}
 
 
 def write_all(root: Path) -> None:
@@ -125,11 +125,13 @@ def _licence_of(name: str) -> License:
         words = about[field] or ""
         if words and (fixup_id(words) or is_expression(words)):
             return factory.make_from_string(words, license_acknowledgement=declared)
+        if words in _PLAIN:
+            return factory.make_with_id(_PLAIN[words], acknowledgement=declared)
     for classifier in about.get_all("Classifier") or ():
         if classifier.startswith(_CLASSIFIER):
             words = classifier.rpartition(" :: ")[2]
-            if words == _MIT:
-                return factory.make_with_id("MIT", acknowledgement=declared)
+            if words in _PLAIN:
+                return factory.make_with_id(_PLAIN[words], acknowledgement=declared)
             return factory.make_with_name(words, acknowledgement=declared)
     words = about["License"] or ""
     if words and len(words.splitlines()) == 1:

@@ -1,4 +1,4 @@
-"""Draw docs/screens/: each page at two widths, in four languages side by side."""
+"""Draw docs/screens/: each page at two widths, in four languages side by side; and posters."""
 
 import io
 from pathlib import Path
@@ -6,11 +6,15 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import Page, sync_playwright
 
+from relay.posters.pdf import make_pdf
+from relay.posters.poster import kinds_in, poster_of
 from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.conftest import ROOT
+from tests.posters.papers import drawn
 from tests.web import every_page as pages
 
 _LANGUAGES = ("en", "ar", "hi", "my")
+_SCRIPTS = ("en", "ar", "hi", "my", "am", "zh")
 _WIDTHS = (320, 1000)
 _GAP_PX = 24
 _PAGES = {
@@ -23,6 +27,7 @@ _PAGES = {
     "thrown",
     "sent",
     "receipt-mistyped",
+    "poster",
     "standing-none",
     "standing-sealed",
     "standing-returned",
@@ -51,6 +56,20 @@ def draw(page: Page, folder: Path) -> None:
         few.save(folder / f"{name}-{width}.webp", lossless=True, quality=80)
 
 
+def draw_posters(folder: Path) -> None:
+    """Write one picture for each script: both posters, as they are printed."""
+    for code in _SCRIPTS:
+        kinds = kinds_in(pages.PUBLIC, code)
+        sheets = [drawn(make_pdf(poster_of(pages.PUBLIC, code, kind)), dpi=72) for kind in kinds]
+        size = (sum(one.width for one in sheets) + _GAP_PX, sheets[0].height)
+        both = Image.new("L", size, 128)
+        for at, sheet in enumerate(sheets):
+            both.paste(sheet, (at * (sheet.width + _GAP_PX), 0))
+        both.quantize(16, dither=Image.Dither.NONE).save(
+            folder / f"poster-{code}.png", optimize=True
+        )
+
+
 def a_photo() -> bytes:
     """A figure behind a poster, as it would be sent, small."""
     scene = ImageOps.colorize(Image.linear_gradient("L"), "#b9c7d3", "#6f7a66").resize((320, 240))
@@ -72,6 +91,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.webp"):
         old.unlink()
+    draw_posters(folder)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         draw(browser.new_page(), folder)

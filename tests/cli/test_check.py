@@ -53,7 +53,7 @@ from tests.conftest import (
 NAMES = ["user", "namespaces", "landlock", "seccomp", "memory", "dumps", "swap"]
 REST = [
     "clock", "decoders", "permissions", "service key", "staff", "recipients", "queue", "disk room",
-    "settings", "listeners", "certificate", "tor", "languages",
+    "settings", "listeners", "certificate", "tor", "languages", "posters",
 ]  # fmt: skip
 # Of the machine on which the tests run, no matter of the campaign; and that it is a demo.
 APART = {"swap", "clock", "settings", "languages"}

@@ -8,6 +8,7 @@ from aiohttp import web
 from PIL import Image
 
 from relay import errors
+from relay.campaign import PublicTexts
 from relay.intake.choice import Choice, Looked
 from relay.intake.pending import Acknowledgement, Draft, Words
 from relay.intake.submit import NotSentYet
@@ -16,13 +17,14 @@ from relay.queue.store import Standing
 from relay.receipt import grouped
 from relay.scrub.found import Box, Found, Kind
 from relay.web.catalogues import offer
-from relay.web.pages import REASONS, REMOVALS, SENTENCES, Pages, Place
+from relay.web.pages import POSTERS, REASONS, REMOVALS, SENTENCES, Pages, Place
 from relay.web.progress import new_name
+from tests.conftest import ROOT
 
+PUBLIC = PublicTexts.load(ROOT / "relay/cli/demo-campaign.toml")
 RECEIPT = "26710935118704265520"
 MESSAGE = "zebras over the quiet river"
 TOKEN = "A" * 64
-ANSWERS = "https://campaign.example.org/answers"
 RULE = ".grid{grid-template-columns:repeat(12,1fr)}"
 CROWD = "cover-crowd"
 _FINDS = [Found(kind=Kind.CODE, box=Box(1300, 900, 90, 90))]
@@ -31,7 +33,7 @@ _FINDS += [Found(kind=Kind.FACE, box=Box(x, 100, 90, 120)) for x in range(0, 120
 
 def make_pages(name: str = "clearnet", onion_address: str = "a" * 56 + ".onion") -> Pages:
     place = Place(name=name, host="", onion_address=onion_address, is_https=True)
-    return Pages(place, offer(accepted=(), is_demo=True), answers=ANSWERS)
+    return Pages(place, offer(accepted=(), is_demo=True), PUBLIC)
 
 
 def preview() -> bytes:
@@ -42,14 +44,14 @@ def preview() -> bytes:
 
 def every_page(pages: Pages, code: str) -> Iterator[tuple[str, web.Response]]:
     """Yield each page with a name of its own."""
-    for name, template, values in _all(pages):
+    for name, template, values in _all(pages, code):
         if template == "form.html":
             yield name, pages.form(language=code, **values)
         else:
             yield name, pages.render(template, language=code, **values)
 
 
-def _all(pages: Pages) -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-arg]
+def _all(pages: Pages, code: str) -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-arg]
     names = {code: language.name for code, language in pages.languages.items()}
     yield "languages", "languages.html", {"languages": names, "is_answer": False}
     form = {"is_open": True, "is_trapped": False, "token": TOKEN, "progress": new_name()}
@@ -71,11 +73,20 @@ def _all(pages: Pages) -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-
     yield "thrown", "thrown.html", {}
     yield from _sent()
     yield "asked", "asked.html", {"receipt": grouped(RECEIPT)}
+    yield from _posters(code)
     yield "receipt", "receipt.html", {"error": None, "is_answer": False}
     yield "receipt-mistyped", "receipt.html", {"error": errors.ReceiptMistyped()}
     yield from _standings()
     yield "error", "error.html", {"error": errors.PageMissing(), "is_answer": False}
     yield "failed", "error.html", {"error": errors.RelayError()}
+
+
+def _posters(code: str) -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-arg]
+    words = PUBLIC.texts(code).poster
+    kinds = {kind: POSTERS[kind] for kind in words}
+    shown = {"public": PUBLIC, "printed": words, "is_answer": False}
+    yield "poster", "poster.html", {**shown, "kinds": kinds}
+    yield "poster-none", "poster.html", {**shown, "kinds": {}}
 
 
 def _covers() -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-arg]

@@ -29,6 +29,8 @@ ALSO = {"content-security-policy", "permissions-policy", "date", "content-type",
 ALSO |= {"connection", "transfer-encoding", "allow"}
 SPECIAL = {"/leave": {"refresh"}, "/left": {"clear-site-data", "location"}}
 SPECIAL["/clear"] = {"clear-site-data"}
+SPECIAL["/poster/en-general.pdf"] = {"content-disposition"}
+SPECIAL["/poster/my-write-in.pdf?paper=letter"] = {"content-disposition"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 UNKNOWN_DIGITS = "1" * 19
 UNKNOWN = UNKNOWN_DIGITS + _check_digit(UNKNOWN_DIGITS)
@@ -39,7 +41,10 @@ ROUTES = {
     "/en/receipt": {"GET", "POST"},
     "/en/cover": {"POST"},
     "/en/withdraw": {"POST"},
+    "/en/poster": {"GET"},
     "/fa/": {"GET", "POST"},
+    "/poster/en-general.pdf": {"GET"},
+    "/poster/my-write-in.pdf?paper=letter": {"GET"},
     "/leave": {"GET"},
     "/left": {"GET"},
     "/clear": {"GET"},
@@ -64,6 +69,9 @@ DENIED = [
     "/progress/",
     "/progress/0123",
     "/en/leave",
+    "/en/poster/",
+    "/poster/",
+    "/poster/en-general",
 ]
 
 
