@@ -12,6 +12,7 @@ class RelayError(Exception):
 
     message: str = "Something went wrong on our side."
     hint: ClassVar[str] = ""
+    question_hint: ClassVar[str] = ""  # in its place where she asks a question, without a photo
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
 
@@ -25,6 +26,9 @@ class RelayError(Exception):
 # -- the submitter can mend it ---------------------------------------------------------------
 
 
+_ASK_AGAIN = "Press Send again: your question still stands below."
+
+
 class SubmissionRefused(RelayError):
     """Nothing was sent; the page says what to do next and keeps the submitter's text."""
 
@@ -35,6 +39,16 @@ class SubmissionRefused(RelayError):
 class PhotoMissing(SubmissionRefused):
     message = "No photo was chosen."
     hint = "Choose the photo, then press Send."
+
+
+class QuestionMissing(SubmissionRefused):
+    message = "There is no question yet."
+    hint = "Write it into the field, then press Send."
+
+
+class QuestionWithPhoto(SubmissionRefused):
+    message = "You ticked a question and chose a photo too."
+    hint = "Press Send again to ask without the photo. Or tick the photo, and choose it again."
 
 
 class PhotoUnsupported(SubmissionRefused):
@@ -90,6 +104,7 @@ class DayUnreadable(SubmissionRefused):
 class FormUnreadable(SubmissionRefused):
     message = "The form did not arrive whole."
     hint = "Choose the photo again and press Send once."
+    question_hint = _ASK_AGAIN
 
 
 class TrapFilled(SubmissionRefused):
@@ -97,11 +112,13 @@ class TrapFilled(SubmissionRefused):
 
     message = "A field that must stay empty was filled in."
     hint = "Your browser may have done that. Choose the photo again and press Send: now it is gone."
+    question_hint = _ASK_AGAIN
 
 
 class FormExpired(SubmissionRefused):
     message = "This page was open for too long."
     hint = "Choose the photo again and press Send: the form below is fresh."
+    question_hint = _ASK_AGAIN
     http_status = 403
 
 

@@ -31,6 +31,13 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question was acknowledged: the digits are all that the receipt page shows of it."""
+
+    receipt: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Words:
     """What she wrote and chose beside the photo."""
 

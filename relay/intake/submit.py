@@ -11,6 +11,7 @@ from relay.errors import (
     DraftGone,
     KeepNothing,
     NotKept,
+    QuestionMissing,
     QueueFull,
     SubmissionRefused,
     TextTooLong,
@@ -18,7 +19,7 @@ from relay.errors import (
 from relay.intake.choice import Choice, Looked
 from relay.intake.door import Cause, Door
 from relay.intake.drafts import Drafts
-from relay.intake.pending import Acknowledgement, Draft, Words, encode_sent, find_sent
+from relay.intake.pending import Acknowledgement, Asked, Draft, Words, encode_sent, find_sent
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys, digest_content
 from relay.scrub.canonical import Size
@@ -40,6 +41,15 @@ class Upload:
     untrusted_photo: bytearray = field(repr=False)
     words: Words
     is_to_be_shown: bool = False  # she wants to see it and cover more before it is sent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What somebody asks the speakers, without a photo."""
+
+    token: str = field(repr=False)
+    text: str = field(repr=False)
+    language: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +117,38 @@ class Intake:
         self.door.require_open()
         shown = await self._show(draft, "", Choice(), way)
         return replace(shown, ticket=self.drafts.keep(draft.encode(), way.lane))
+
+    async def ask(self, question: Question) -> Asked:
+        """Take a question in, into an envelope like every other; twice the same is one.
+
+        Raises:
+            SubmissionRefused: the submitter can mend it. ComeBack: we can't take it now.
+        """
+        campaign = self.door.require_open()
+        token = self.keys.check_token(question.token)
+        text = tidy_message(question.text)
+        if not text:
+            raise QuestionMissing
+        submission = Submission(
+            kind="question",
+            campaign=campaign.name,
+            language=question.language,
+            message=text,
+            may_quote=False,
+            poster=None,
+            may_post=False,
+            not_before=None,
+            scrub={},
+        )
+        envelope = seal_envelope(
+            submission,
+            None,
+            campaign.recipients,
+            envelope_bytes=campaign.envelope_bytes,
+            recipient_slots=campaign.recipient_slots,
+        )
+        digest = digest_content([b"question", text.encode()])
+        return Asked(receipt=await self._enqueue(envelope, token, digest))
 
     async def show(
         self, untrusted_ticket: str, choice: Choice, way: Way = ANY_WAY

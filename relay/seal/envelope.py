@@ -1,6 +1,7 @@
 """The constant-size envelope: a fixed tar of submission.json and photo.jpg, sealed with age.
 
-A question has no photo, and its envelope looks the same from outside. The layout is a contract: `age -d -i identity submission.age | tar x` opens it.
+A question has no photo, and its envelope looks the same from outside. The layout is a contract:
+`age -d -i identity submission.age | tar x` opens it.
 """
 
 import datetime as dt
@@ -35,7 +36,7 @@ _ANOTHER_SHAPE = "Not of the shape that every envelope of this campaign has."
 _POSTERS = ("general", "write-in", "handwritten", None)
 _KINDS = ("photo", "question")
 # A question is for whoever moderates: nothing of it is posted, so there is nothing to choose.
-_NO_CHOICE = {
+_NO_CHOICE: dict[str, object] = {
     "may_quote": False,
     "poster": None,
     "may_post": False,
@@ -111,11 +112,7 @@ class Submission:
                 kind is int and isinstance(fields[name], bool)
             ):
                 raise Corrupt(f"submission.json: {name} is of the wrong type.")
-        is_known = fields["kind"] in _KINDS and fields["poster"] in _POSTERS
-        if fields["version"] != 1 or not is_known:
-            raise Corrupt("submission.json was written by a newer or a foreign relay.")
-        if fields["kind"] == "question":
-            _check_question(fields)
+        _check_kind(fields)
         if len(fields["message"]) > MESSAGE_CHARACTERS:
             raise Corrupt("submission.json: the message is too long.")
         try:
@@ -135,8 +132,13 @@ class Submission:
         return submission
 
 
-def _check_question(untrusted_fields: dict[str, Any]) -> None:
-    """A question says something, and nothing beside it."""
+def _check_kind(untrusted_fields: dict[str, Any]) -> None:
+    """Of each kind there is only what belongs to it: a question says something, and no more."""
+    is_known = untrusted_fields["kind"] in _KINDS and untrusted_fields["poster"] in _POSTERS
+    if untrusted_fields["version"] != 1 or not is_known:
+        raise Corrupt("submission.json was written by a newer or a foreign relay.")
+    if untrusted_fields["kind"] != "question":
+        return
     chosen = {name: untrusted_fields[name] for name in _NO_CHOICE}
     if chosen != _NO_CHOICE or not untrusted_fields["message"].strip():
         raise Corrupt("submission.json: not what a question looks like.")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from relay.campaign import PublicTexts
 from relay.config import ServerConfig
 from relay.errors import HostUnknown, MethodRefused, PageMissing, RelayError
 from relay.intake.events import report
@@ -24,7 +25,11 @@ def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -
 
     Each listener has a share of its own of the memory for uploads, and the last quarter of the
     queue is the onion's, where a flood costs work: neither starves the other.
+
+    Raises:
+        ConfigInvalid: campaign.toml can't be read.
     """
+    public = PublicTexts.load(config.campaign_file) if config.campaign_file else PublicTexts()
     intake = runtime.intake
     if config.onion_listen and not is_onion:
         intake = replace(intake, most_queued=max(1, config.max_queued * 3 // 4))
@@ -35,7 +40,7 @@ def create_form_app(config: ServerConfig, runtime: Runtime, *, is_onion: bool) -
         is_https=config.is_https and not is_onion,
     )
     languages = offer(accepted=config.accept_unreviewed, is_demo=config.demo)
-    pages = Pages(place, languages)
+    pages = Pages(place, languages, answers=public.answers)
     submitter = SubmitterPages(
         intake=intake,
         pages=pages,

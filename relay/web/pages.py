@@ -23,13 +23,14 @@ POSTERS = {
     "write-in": "write-in: speaks to my own government",
     "handwritten": "written by hand",
 }
+# The relay can't tell a question from a photo: both lie in the same envelopes.
 SENTENCES = {
-    State.SEALED: "Your photo is here, locked. Nobody has decided about it yet.",
-    State.LEASED: "Your photo is here, locked. Nobody has decided about it yet.",
-    State.RELEASED: "The team has checked and accepted your photo.",
+    State.SEALED: "What you sent is here, locked. Nobody has decided about it yet.",
+    State.LEASED: "What you sent is here, locked. Nobody has decided about it yet.",
+    State.RELEASED: "The team has checked and accepted what you sent.",
     State.POSTED: "Your photo has been posted.",
     State.ANSWERED: "Your question has been answered.",
-    State.RETURNED: "The team can't post this photo and has destroyed it. You can send another.",
+    State.RETURNED: "The team can't use what you sent and has destroyed it. You can send again.",
 }
 REASONS = {
     Reason.FACE_VISIBLE: "A face can be seen in it.",
@@ -93,8 +94,14 @@ def _refuse_plural(_: Context, *_sentences: object) -> str:
 class Pages:
     """Renders every page, with its headers."""
 
-    def __init__(self, place: Place, languages: Mapping[str, Language]) -> None:
-        """Load the templates and the style sheets. languages: those offered, by their codes."""
+    def __init__(
+        self, place: Place, languages: Mapping[str, Language], *, answers: str = ""
+    ) -> None:
+        """Load the templates and the style sheets. languages: those offered, by their codes.
+
+        answers: the address of the page with the answers to questions; without it none are taken.
+        """
+        self.answers = answers
         self.place = place
         self.languages = languages
         self._styles = {name: _read_style(name) for name in ("page", "form", "cover")}
@@ -110,6 +117,7 @@ class Pages:
             _translate, _refuse_plural, newstyle=True
         )
         self._environment.globals["place"] = place
+        self._environment.globals["answers"] = answers
         self._environment.globals["is_choice"] = len(languages) > 1
         self._environment.filters["picture"] = _as_address
 
@@ -179,6 +187,7 @@ FIELDS = (
     "token",
     "progress",
     "website",  # stays empty: what fills in every form that it finds gives itself away
+    "kind",
     "message",
     "may_quote",
     "poster",

@@ -17,6 +17,7 @@ from relay.errors import (
     NotLookedAt,
     PageMissing,
     PhotoMissing,
+    QuestionWithPhoto,
     ReceiptMistyped,
     RelayError,
     SubmissionRefused,
@@ -27,8 +28,8 @@ from relay.errors import (
 )
 from relay.intake.choice import read_choice
 from relay.intake.events import report
-from relay.intake.pending import POSTERS, Acknowledgement, Words
-from relay.intake.submit import Intake, NotSentYet, Upload, Way, utc_today
+from relay.intake.pending import POSTERS, Acknowledgement, Asked, Words
+from relay.intake.submit import Intake, NotSentYet, Question, Upload, Way, utc_today
 from relay.queue.store import Standing
 from relay.receipt import grouped, read_receipt
 from relay.scrub.found import is_hard
@@ -41,6 +42,7 @@ from relay.web.pages import REASONS, REMOVALS, SENTENCES, Pages
 from relay.web.progress import EMPTY, PATH, Progress, new_name
 from relay.web.upload import Budget, Form, Limits, Reservation, read_form
 
+PHOTO, QUESTION = "photo", "question"  # what the field `kind` says
 _FRESH = {"may_post": "yes"}
 RECEIPT_FIELD = "receipt"
 _TICKET_FIELD = "ticket"
@@ -126,13 +128,20 @@ class SubmitterPages:
             with _counted(request), self._reserve(request) as reservation:
                 await read_form(request, self.limits, reservation, form, self.progress)
                 reservation.settle()
-                outcome = await self.intake.submit(_read_upload(form, language), self._way(request))
+                outcome = await self._take(form, language, self._way(request))
         except RelayError as error:
             report(error)
             return self._form(language, fields=form.fields, error=error, status=error.http_status)
         finally:
             form.wipe()
         return self._answer(outcome, language)
+
+    async def _take(
+        self, form: Form, language: str, way: Way
+    ) -> Acknowledgement | Asked | NotSentYet:
+        if self.pages.answers and form.fields.get("kind") == QUESTION:
+            return await self.intake.ask(_read_question(form, language))
+        return await self.intake.submit(_read_upload(form, language), way)
 
     async def cover(self, request: web.Request) -> web.Response:
         """Send what the cover page shows, show it again with other covers, or throw it away."""
@@ -170,9 +179,14 @@ class SubmitterPages:
             return shown
         return replace(shown, problem=NotLookedAt())
 
-    def _answer(self, outcome: Acknowledgement | NotSentYet | None, language: str) -> web.Response:
+    def _answer(
+        self, outcome: Acknowledgement | Asked | NotSentYet | None, language: str
+    ) -> web.Response:
         if outcome is None:
             return self.pages.render("thrown.html", language=language)
+        if isinstance(outcome, Asked):
+            receipt = grouped(outcome.receipt)
+            return self.pages.render("asked.html", language=language, receipt=receipt)
         if isinstance(outcome, Acknowledgement):
             return self.pages.render(
                 "sent.html",
@@ -342,12 +356,26 @@ def _require_same_site(request: web.Request) -> None:
         raise CrossSite
 
 
-def _read_upload(form: Form, language: str) -> Upload:
+def _read_question(form: Form, language: str) -> Question:
     fields = form.fields
+    _check_form(fields)
+    if form.is_too_large or form.untrusted_photo:
+        raise QuestionWithPhoto
+    return Question(token=fields["token"], text=fields.get("message", ""), language=language)
+
+
+def _check_form(fields: Mapping[str, str]) -> None:
     if fields.get("website"):
         raise TrapFilled
     if "token" not in fields:
         raise FormExpired
+    if fields.get("kind", PHOTO) not in (PHOTO, QUESTION):
+        raise FormUnreadable
+
+
+def _read_upload(form: Form, language: str) -> Upload:
+    fields = form.fields
+    _check_form(fields)
     if form.is_too_large:
         raise TooLarge
     if not form.untrusted_photo:

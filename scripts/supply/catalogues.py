@@ -54,7 +54,7 @@ def collect(root: Path) -> dict[str, list[str]]:
         for sentence in sentences:
             found.setdefault(sentence, []).append(where)
     for error in _shown_errors():
-        for sentence in (error.message, error.hint):
+        for sentence in (error.message, error.hint, error.question_hint):
             if sentence:
                 found.setdefault(sentence, []).append("something went wrong")
     return found

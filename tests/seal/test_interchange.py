@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pyrage
 import pytest
 
 from relay.seal import age, armor
+from relay.seal.envelope import Submission, seal_envelope
 from relay.seal.files import load_identities, seal_secret
 from relay.seal.keys import ClassicIdentity, HybridIdentity, Passphrase, parse_identity
 from tests.conftest import ROOT, at_terminal
@@ -106,6 +108,34 @@ def test_the_age_command_opens_what_we_seal(tmp_path: Path) -> None:
         for plaintext in PLAINTEXTS:
             command = ["age", "-d", "-i", tmp_path / "identity"]
             assert run(*command, stdin=sealed_to(pair, plaintext)) == plaintext
+
+
+def test_the_age_command_and_tar_open_a_question_of_the_same_length(tmp_path: Path) -> None:
+    question = Submission(
+        kind="question",
+        campaign="demo",
+        language="en",
+        message="Who protects them?",
+        may_quote=False,
+        poster=None,
+        may_post=False,
+        not_before=None,
+        scrub={},
+    )
+    photo = replace(question, kind="photo", message="")
+    for pair in kinds_of_age_command():
+        (tmp_path / "identity").write_text(pair[1].encode_secret() + "\n")
+        sealed = [
+            seal_envelope(
+                one, content, [pair[1].recipient()], envelope_bytes=64 * 1024, recipient_slots=4
+            )
+            for one, content in ((question, None), (photo, os.urandom(40_000)))
+        ]
+        assert len(sealed[0]) == len(sealed[1])
+        opened = run("age", "-d", "-i", tmp_path / "identity", stdin=sealed[0])
+        run("tar", "x", "-C", tmp_path, stdin=opened)
+        assert (tmp_path / "submission.json").read_bytes() == question.encode()
+        assert not (tmp_path / "photo.jpg").exists()
 
 
 def test_we_open_what_the_age_command_seals() -> None:

@@ -22,6 +22,7 @@ from relay.web.progress import new_name
 RECEIPT = "26710935118704265520"
 MESSAGE = "zebras over the quiet river"
 TOKEN = "A" * 64
+ANSWERS = "https://campaign.example.org/answers"
 RULE = ".grid{grid-template-columns:repeat(12,1fr)}"
 CROWD = "cover-crowd"
 _FINDS = [Found(kind=Kind.CODE, box=Box(1300, 900, 90, 90))]
@@ -30,7 +31,7 @@ _FINDS += [Found(kind=Kind.FACE, box=Box(x, 100, 90, 120)) for x in range(0, 120
 
 def make_pages(name: str = "clearnet", onion_address: str = "a" * 56 + ".onion") -> Pages:
     place = Place(name=name, host="", onion_address=onion_address, is_https=True)
-    return Pages(place, offer(accepted=(), is_demo=True))
+    return Pages(place, offer(accepted=(), is_demo=True), answers=ANSWERS)
 
 
 def preview() -> bytes:
@@ -57,6 +58,9 @@ def _all(pages: Pages) -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-
     yield "form", "form.html", {**form, **fresh}
     for error in (errors.PhotoUnsupported(), errors.DayUnreadable()):
         yield f"form-{type(error).__name__}", "form.html", {**form, **written, "error": error}
+    asked = {"fields": {"message": MESSAGE, "kind": "question"}}
+    for error in (errors.QuestionWithPhoto(), errors.FormExpired()):
+        yield f"form-asked-{type(error).__name__}", "form.html", {**form, **asked, "error": error}
     trapped = {"is_trapped": True, "error": errors.TrapFilled()}
     yield "form-TrapFilled", "form.html", {**form, **written, **trapped}
     closed = {"is_open": False, "error": errors.Closed(), "token": "", "progress": ""}
@@ -66,6 +70,7 @@ def _all(pages: Pages) -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-
     yield "held-without", "held.html", {"fields": {}}
     yield "thrown", "thrown.html", {}
     yield from _sent()
+    yield "asked", "asked.html", {"receipt": grouped(RECEIPT)}
     yield "receipt", "receipt.html", {"error": None, "is_answer": False}
     yield "receipt-mistyped", "receipt.html", {"error": errors.ReceiptMistyped()}
     yield from _standings()
@@ -134,6 +139,7 @@ def _standings() -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-arg]
         Standing(state=State.SEALED, return_reason=None, take_down=False),
         Standing(state=State.RELEASED, return_reason=None, take_down=False),
         Standing(state=State.POSTED, return_reason=None, take_down=True),
+        Standing(state=State.ANSWERED, return_reason=None, take_down=False),
         Standing(state=State.RETURNED, return_reason=Reason.FACE_VISIBLE, take_down=False),
     ]
     for standing in standings:
