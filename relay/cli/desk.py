@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from relay.cli import add, cover, free, review, verdicts
+from relay.cli import add, cover, free, questions, review, verdicts
 from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import (
     PARTLY,
@@ -63,6 +63,8 @@ def add_commands(commands: Any) -> None:
 
     verdicts.add_commands(actions)
 
+    questions.add_command(actions)
+
     add.add_command(actions)
 
     free.add_command(actions)
@@ -105,6 +107,9 @@ def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
     to, is_dry = arguments.to, arguments.dry_run
     say_destroyed(pulled.destroyed, "would be" if is_dry else "are")
     say_undestroyed(pulled.undestroyed)
+    for submission_id in pulled.questions:
+        say(f"{submission_id}: a question, taken back after its release. Take it off every list,")
+        say(f"    then say so: relay desk answer --taken-back {submission_id}")
     for submission_id in pulled.fetched:
         result(f"{to / f'{submission_id}.age'}{': would be fetched' if is_dry else ''}")
     for submission_id in pulled.disputed:

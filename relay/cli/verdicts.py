@@ -1,4 +1,4 @@
-"""`relay desk release`, `return`, `send`: verdicts, sent at once or carried on a stick."""
+"""`relay desk release`, `return`, `send`, `answer`: verdicts, sent at once or on a stick."""
 
 import argparse
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ from relay.desk.journal import MOST_REASON_CHARACTERS, Journal, JournalFile, is_
 from relay.desk.verdict_file import VerdictFile, add_verdicts, read_verdicts
 from relay.desk.visible import needs_reason, refuse_visible, was_looked_at
 from relay.errors import Corrupt, DeskRefused, NothingThere, RelayError, RelayUnreachable
-from relay.queue.states import Reason, Verdict
+from relay.queue.states import ACTIONS, Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal.signing import SigningIdentity
 
 
 def add_commands(actions: Any) -> None:
-    """Add `release`, `return` and `send`."""
+    """Add `release`, `return`, `send` and `answer`."""
     releaser = actions.add_parser("release", help="decide that photos may be posted")
     returner = actions.add_parser("return", help="decide against photos; the relay destroys them")
     for parser, verdict in ((releaser, Verdict.RELEASE), (returner, Verdict.RETURN)):
@@ -53,6 +53,22 @@ def add_commands(actions: Any) -> None:
     sender.add_argument("--dry-run", action="store_true", help="check the file and send nothing")
     sender.add_argument("--json", action="store_true")
     sender.set_defaults(run=_send)
+
+    words = "say that released questions are answered; the relay destroys them"
+    answerer = actions.add_parser("answer", help=words, description=words)
+    add_ids(answerer)
+    answerer.add_argument(
+        "--taken-back",
+        dest="verdict",
+        action="store_const",
+        const=Verdict.REMOVE,
+        help="not answered: taken back, and off every list",
+    )
+    answerer.add_argument("--dry-run", action="store_true", help="sign and send nothing")
+    answerer.add_argument("--json", action="store_true")
+    answerer.set_defaults(
+        run=_decide, verdict=Verdict.ANSWER, reason=None, to=None, visible_because=None
+    )
 
 
 def _reason(text: str) -> str:
@@ -76,8 +92,7 @@ class _Report:
         """Say it; how: such as "already", or nothing."""
         self.decided.append({"id": submission_id, "verdict": verdict, "already": already})
         if not self.arguments.json:
-            state = "released" if verdict is Verdict.RELEASE else "returned"
-            result(f"{submission_id}: {f'{how} {state}'.strip()}")
+            result(f"{submission_id}: {f'{how} {ACTIONS[verdict]}'.strip()}")
 
     def destroy(self, destruction: Destruction) -> None:
         """Say that the copies of what was returned are destroyed, and which could not be."""

@@ -16,7 +16,7 @@ from relay.desk.visible import merged, name_of, uncovered
 from relay.errors import ConfigInvalid, NothingThere, RelayError
 from relay.scrub.canonical import Size
 from relay.scrub.found import Box, Found, cover_of, is_same, snapped
-from relay.scrub.supervisor import Scrubber
+from relay.scrub.supervisor import ScrubbedPhoto, Scrubber
 from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME
 
 _CHANGED = "Something was covered or opened meanwhile. Run it again."
@@ -65,6 +65,8 @@ async def cover(
     journal = journal_file.read()
     submission_id = find_id(journal, given, opened=True)
     refuse_gone(journal, submission_id)
+    if submission_id in journal.questions:
+        raise NothingThere(f"{submission_id}: a question. There is no photo to cover.")
     done = Covered(id=submission_id)
     async with make_scrubber(accept_missing) as scrubber:
         examined = await _look(_folders(journal, done), journal, scrubber)
@@ -115,7 +117,8 @@ async def _look(folders: Sequence[Path], journal: Journal, scrubber: Scrubber) -
         except RelayError as error:
             errors.append(error)
         else:
-            examined.append(replace(one, photo=replace(one.photo, jpeg=b"")))
+            photo = _photo(one)
+            examined.append(replace(one, photo=replace(photo, jpeg=b"")))
     if not examined:
         raise errors[0]
     return examined
@@ -134,6 +137,17 @@ async def _examine(folder: Path, journal: Journal, scrubber: Scrubber) -> Examin
     return examined
 
 
+def _photo(examined: Examined) -> ScrubbedPhoto:
+    """Return what is to be covered.
+
+    Raises:
+        NothingThere: it is a question.
+    """
+    if examined.photo is None:
+        raise NothingThere(f"{examined.id}: a question. There is no photo to cover.")
+    return examined.photo
+
+
 def _choose(
     examined: Sequence[Examined], wanted: Wanted, journal: Journal
 ) -> list[tuple[str, Box]]:
@@ -142,7 +156,7 @@ def _choose(
     Raises:
         NothingThere: nothing. ConfigInvalid: a box does not lie in the photo.
     """
-    submission_id, size = examined[0].id, examined[0].photo.size
+    submission_id, size = examined[0].id, _photo(examined[0]).size
     for box in wanted.boxes:
         _check(box, size)
     names: dict[Box, str] = {}
@@ -222,7 +236,7 @@ def _files(examined: Examined, now: Journal) -> dict[str, bytes]:
     if now.covers_of(examined.id) != examined.covers or examined.id not in now.covering:
         raise RelayError(_CHANGED)
     told = replace(examined.submission, covers=now.covering[examined.id])
-    return {PHOTO_NAME: examined.photo.jpeg, SUBMISSION_NAME: told.encode()}
+    return {PHOTO_NAME: _photo(examined).jpeg, SUBMISSION_NAME: told.encode()}
 
 
 def _conclude(journal: Journal, done: Covered) -> None:

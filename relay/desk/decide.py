@@ -13,6 +13,8 @@ from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
 from relay.seal.signing import SigningIdentity
 
+# The rest speak of a photo.
+QUESTION_REASONS = (Reason.OTHER, Reason.DESTROYED_UNSEEN)
 SHORTEST_ID = 8  # digits of an id that may stand for it
 _BEGINNING = re.compile(rf"[0-9a-f]{{{SHORTEST_ID},32}}")
 
@@ -55,6 +57,7 @@ def make_decision(
 
     Raises:
         NothingThere: it did not; it was taken back; or another verdict was signed before.
+        ConfigInvalid: what is decided does not fit a question, or a photo.
     """
     digest = journal.envelopes.get(submission_id)
     if not ID.fullmatch(submission_id) or digest is None:
@@ -67,7 +70,21 @@ def make_decision(
         reason=reason,
     )
     check_before(journal, decision)
+    _check_kind(journal, decision)
     return decision
+
+
+def _check_kind(journal: Journal, decision: Decision) -> None:
+    """Return where the verdict fits what was opened here; what was not may be either."""
+    submission_id, verdict = decision.id.hex(), decision.verdict
+    is_question = submission_id in journal.questions
+    if verdict is Verdict.POST and is_question:
+        raise ConfigInvalid("It is a question. Questions are answered, not posted.")
+    if verdict is Verdict.ANSWER and submission_id in journal.opened and not is_question:
+        raise ConfigInvalid("It is a photo. Photos are posted, not answered.")
+    if is_question and decision.reason not in (None, *QUESTION_REASONS):
+        words = " or ".join(QUESTION_REASONS)
+        raise ConfigInvalid(f"It is a question. The reason can be {words}.")
 
 
 def check_before(journal: Journal, decision: Decision) -> None:
@@ -79,7 +96,7 @@ def check_before(journal: Journal, decision: Decision) -> None:
     submission_id = decision.id.hex()
     if decision.verdict in journal.verdicts.said_later(submission_id):
         return  # to say it again changes nothing
-    if submission_id in journal.gone:
+    if submission_id in journal.gone and decision.verdict is not Verdict.REMOVE:
         raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
     if decision.verdict in LATER:
         _refuse_unreleased(journal, submission_id)

@@ -73,10 +73,11 @@ class Journal:
     campaign: as the relay named it first; another name later is an alarm.
     envelopes: id to SHA-256, as the relay announced it first.
     sealed: id to the paths of its `.age` files. opened: id to folder to the SHA-256 opened there.
-    shown: id to the paths of the contact sheets that show it.
+    shown: id to the paths of the contact sheets, or lists of questions, that show it.
     take_down: ids of this desk's posts that their senders want deleted. gone: ids taken back or
     expired, never to be opened again. pulls: how often this desk has pulled. manifests: signer to
-    the highest number of a manifest of hers.
+    the highest number of a manifest of hers. questions: ids that were opened here, and have no
+    photo.
 
     Boxes are [x, y, width, height] in px of the photo. looked: id to the places where something is
     visible that was not marked as printed; an empty list: looked, and nothing there. covered: id to
@@ -98,6 +99,7 @@ class Journal:
     gone: list[str] = field(default_factory=list)
     pulls: int = 0
     manifests: dict[str, int] = field(default_factory=dict)
+    questions: list[str] = field(default_factory=list)
     looked: dict[str, list[list[int]]] = field(default_factory=dict)
     covered: dict[str, list[list[int]]] = field(default_factory=dict)
     covering: dict[str, int] = field(default_factory=dict)
@@ -155,6 +157,20 @@ class Journal:
         decided = {*self.verdicts.confirmed, *self.verdicts.signed}
         return sorted({*self.gone, *filter(self.is_returned, decided)})
 
+    def remember_kind(self, submission_id: str, *, is_question: bool) -> None:
+        """Remember whether it came with a photo."""
+        others = {*self.questions} - {submission_id}
+        self.questions = sorted({*others, submission_id} if is_question else others)
+
+    def hear_take_down(self, ids: Iterable[str]) -> list[str]:
+        """Return which of these are questions: they are lost, since no post stands for them.
+
+        A question that was released is nowhere but in copies of the team's.
+        """
+        questions = [one for one in ids if one in self.questions]
+        self.lose(questions)
+        return questions
+
     def lose(self, ids: Iterable[str]) -> None:
         """Remember for good that these were taken back or have expired."""
         self.gone = sorted({*self.gone, *ids})
@@ -188,6 +204,18 @@ class Journal:
     def remember_covers(self, submission_id: str, boxes: Iterable[Box]) -> None:
         """Remember all that is to be covered of it."""
         self.covered[submission_id] = [list(astuple(box)) for box in boxes]
+
+    def show(self, submission_id: str, place: str) -> None:
+        """Remember that the page or list at `place` shows it."""
+        places = self.shown.setdefault(submission_id, [])
+        if place not in places:
+            places.append(place)
+
+    def show_no_longer(self, submission_id: str, place: str) -> None:
+        """Remember that the page or list at `place` shows it no longer."""
+        places = [other for other in self.shown.pop(submission_id, []) if other != place]
+        if places:
+            self.shown[submission_id] = places
 
     def forget(self, submission_id: str, place: str) -> None:
         """Remember one copy less. The digest stays: it can't come again as another."""
@@ -273,7 +301,7 @@ def _parse(fields: dict[str, Any]) -> Journal:
 
 def _check_offline(journal: Journal) -> None:
     """Check what older journals don't have yet; a ValueError or TypeError as above."""
-    lists: list[Any] = [journal.take_down, journal.gone]
+    lists: list[Any] = [journal.take_down, journal.gone, journal.questions]
     for ids in lists:
         if not isinstance(ids, list) or not all(map(ID.fullmatch, ids)):
             raise ValueError("not a list of ids")

@@ -152,6 +152,7 @@ def learn(journal: Journal, signed: SignedManifest) -> bool:
     for one in manifest.envelopes:
         journal.envelopes.setdefault(one.id, one.envelope)
     journal.lose(manifest.gone)
-    wanted = {one for one in manifest.take_down if journal.is_mine(one)}
+    questions = journal.hear_take_down(manifest.take_down)
+    wanted = {one for one in manifest.take_down if journal.is_mine(one)} - {*questions}
     journal.take_down = sorted({*journal.take_down, *wanted})
     return is_new

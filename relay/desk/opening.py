@@ -44,6 +44,7 @@ _MAX_JPEG_BYTES = 64 << 20
 class Examined:
     """One envelope, opened in memory: its photo is the one that was scrubbed again here.
 
+    photo: None of a question.
     found: what the relay should have cleaned away, in words: an alarm. was_announced: else nothing
     shows where it comes from. covers: what this desk has covered of it. visible: what can be seen
     all the same and was not marked as printed on the poster.
@@ -52,7 +53,7 @@ class Examined:
     id: str
     digest: str
     submission: Submission
-    photo: ScrubbedPhoto
+    photo: ScrubbedPhoto | None
     found: tuple[str, ...]
     was_announced: bool
     covers: tuple[Box, ...] = ()
@@ -169,6 +170,15 @@ async def examine(
     if announced.get(name, digest) != digest:
         raise Corrupt("Not the envelope that the relay announced: exchanged or damaged.")
     submission, untrusted_photo = open_envelope(untrusted_file, identities)
+    if untrusted_photo is None:
+        return Examined(
+            id=name,
+            digest=digest,
+            submission=submission,
+            photo=None,
+            found=(),
+            was_announced=digest in known,
+        )
     covers = journal.covers_of(name)
     photo, found = await scrub_again(untrusted_photo, scrubber, covers)
     return Examined(
@@ -192,6 +202,17 @@ async def examine_opened(folder: Path, journal: Journal, scrubber: Scrubber) -> 
     """
     digest = journal.opened.get(folder.name, {}).get(place_of(folder), "")
     submission = Submission.decode(read_envelope(folder / SUBMISSION_NAME))
+    if submission.is_question:
+        if os.path.lexists(folder / PHOTO_NAME):
+            raise Corrupt("A photo lies beside a question: somebody has changed it.")
+        return Examined(
+            id=folder.name,
+            digest=digest,
+            submission=submission,
+            photo=None,
+            found=(),
+            was_announced=journal.envelopes.get(folder.name) == digest,
+        )
     covers = journal.covers_of(folder.name)
     photo, found = await scrub_again(read_envelope(folder / PHOTO_NAME), scrubber, covers)
     return Examined(
@@ -213,8 +234,11 @@ def _visible(submission: Submission, photo: ScrubbedPhoto) -> tuple[Found, ...]:
 def remember_look(journal: Journal, examined: Examined, *, is_sealed: bool) -> None:
     """Remember what was seen, wherever it comes from; only what was announced clears anything.
 
-    is_sealed: it came out of the envelope. A copy that somebody may have changed clears nothing.
+    is_sealed: it came out of the envelope. A copy that somebody may have changed clears nothing,
+    and makes no question of a photo.
     """
+    if is_sealed:
+        journal.remember_kind(examined.id, is_question=examined.submission.is_question)
     seen = [one.box for one in examined.visible]
     if not seen and not examined.was_announced:
         return
@@ -276,7 +300,9 @@ def _keep(source: Path, examined: Examined, to: Path, journal_file: JournalFile)
             raise RelayError(f"{folder} is in the way, with something else in it. Move it away.")
         folders[place_of(folder)] = examined.digest
         remember_look(journal, examined, is_sealed=True)
-    files = {PHOTO_NAME: examined.photo.jpeg, SUBMISSION_NAME: examined.submission.encode()}
+    files = {SUBMISSION_NAME: examined.submission.encode()}
+    if examined.photo is not None:
+        files = {PHOTO_NAME: examined.photo.jpeg, **files}  # the photo first: see `cover`
     with journal_file.lock():
         _refuse_now(journal_file.read(), examined)  # something may have come in between
         is_new, is_mended = not folder.exists(), False
@@ -316,6 +342,8 @@ def _lacks_covers(folder: Path, submission: Submission) -> bool:
 
 def _restrictions(submission: Submission) -> tuple[str, ...]:
     """Return in words what its sender forbids, and what staff must look at."""
+    if submission.is_question:
+        return ("a question, without a photo",)
     words = [] if submission.may_post else ["must not be posted"]
     if day := submission.not_before:
         words.append(f"not before {day.day} {day:%B} {day.year}")

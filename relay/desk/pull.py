@@ -33,6 +33,7 @@ class Pulled:
     """Ids: fetched now, there already, destroyed here, to be taken down; and what failed, why.
 
     of_colleagues: to be taken down, and released by others: their laptop may be lost.
+    questions: taken back after their release; nothing was posted, so their copies are destroyed.
     disputed: the relay says they are gone, but it confirmed their release to this desk.
     undestroyed: files that should be destroyed and could not be, and why.
     """
@@ -42,6 +43,7 @@ class Pulled:
     destroyed: list[str] = field(default_factory=list)
     take_down: list[str] = field(default_factory=list)
     of_colleagues: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
     disputed: list[str] = field(default_factory=list)
     failed: dict[str, RelayError] = field(default_factory=dict)
     undestroyed: dict[str, str] = field(default_factory=dict)
@@ -147,8 +149,10 @@ async def foresee(client: DeskClient, journal_file: JournalFile, to: Path) -> Pu
 
 def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     """Remember what was taken back, and which posts of this desk are to be taken down."""
-    pulled.take_down = [wanted for wanted in handout.take_down if journal.is_mine(wanted)]
-    pulled.of_colleagues = [wanted for wanted in handout.take_down if not journal.is_mine(wanted)]
+    pulled.questions = journal.hear_take_down(handout.take_down)
+    posts = [wanted for wanted in handout.take_down if wanted not in pulled.questions]
+    pulled.take_down = [wanted for wanted in posts if journal.is_mine(wanted)]
+    pulled.of_colleagues = [wanted for wanted in posts if not journal.is_mine(wanted)]
     confirmed = journal.verdicts.confirmed
     # What was released can only be taken down; that it was, the log has to show first.
     pulled.disputed = [

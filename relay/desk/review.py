@@ -120,7 +120,7 @@ async def review(
                 watch(done, len(sources))
                 try:
                     examined = await _look(source, desk.identities, journal, scrubber)
-                    thumbnail = await _draw_thumbnail(examined, scrubber)
+                    thumbnail = await _draw_thumbnail(examined, examined.photo, scrubber)
                 except RelayError as error:
                     outcomes.append(Reviewed(source=source, id=source.stem, error=error))
                     continue
@@ -157,12 +157,15 @@ async def _look(
         raise RelayError(error.strerror) from None
 
 
-async def _draw_thumbnail(examined: Examined, scrubber: Scrubber) -> ScrubbedPhoto:
+async def _draw_thumbnail(
+    examined: Examined, photo: ScrubbedPhoto | None, scrubber: Scrubber
+) -> ScrubbedPhoto | None:
     """Return the photo, small, with a numbered frame around each thing that nobody marked.
 
-    What she left visible has a frame without a number.
+    What she left visible has a frame without a number. Of a question there is no photo.
     """
-    photo = examined.photo
+    if photo is None:
+        return None
     marks = [Mark(box=box, is_solid=False) for box in marked_in(examined.submission, photo.size)]
     marks += [
         Mark(box=one.box, is_solid=False, number=number)
@@ -288,7 +291,7 @@ class _SheetFile:
             if not self._is_ours():
                 raise RelayError("Something was taken back meanwhile. Make the sheet again.")
             for submission_id in journal.shown.keys() - self._ids:
-                _drop(journal.shown, submission_id, place)
+                journal.show_no_longer(submission_id, place)
             older = None
             if self._path.is_file() and not self._path.is_symlink():
                 older = self._path.open("r+b")
@@ -303,7 +306,7 @@ class _SheetFile:
             for examined, is_sealed in self._shown:
                 if journal.covers_of(examined.id) != examined.covers:
                     raise RelayError("Something was covered meanwhile. Make the sheet again.")
-                _put(journal.shown, examined.id, place_of(self._path))
+                journal.show(examined.id, place_of(self._path))
                 remember_look(journal, examined, is_sealed=is_sealed)
         self._ids |= {examined.id for examined, _ in self._shown}
         self._shown.clear()
@@ -319,15 +322,3 @@ class _SheetFile:
         except FileNotFoundError:
             return False
         return os.path.samestat(there, os.fstat(self._descriptor))
-
-
-def _put(shown: dict[str, list[str]], submission_id: str, place: str) -> None:
-    places = shown.setdefault(submission_id, [])
-    if place not in places:
-        places.append(place)
-
-
-def _drop(shown: dict[str, list[str]], submission_id: str, place: str) -> None:
-    places = [other for other in shown.pop(submission_id) if other != place]
-    if places:
-        shown[submission_id] = places

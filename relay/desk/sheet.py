@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from relay.desk.decide import SHORTEST_ID
+from relay.desk.decide import QUESTION_REASONS, SHORTEST_ID
 from relay.desk.opening import Examined
 from relay.desk.visible import count_of
 from relay.queue.states import Reason
@@ -97,16 +97,25 @@ def head(count: int, take_down: Collection[str]) -> str:
 
 def draw(card: Card) -> str:
     """Return one submission."""
-    photo, submission = card.examined.photo, card.examined.submission
-    picture = base64.b64encode(photo.jpeg).decode()
+    submission = card.examined.submission
     notes = [f'<p class="alarm">ALARM: {_escaped(alarm)}\n' for alarm in card.alarms]
     if card.decided:
         notes.append(f'<p class="decided">{_escaped(card.decided)}\n')
     return (
-        f'<article><div class="photo"><img alt="Photo {card.number}" width="{photo.width_px}" '
-        f'height="{photo.height_px}" src="data:image/jpeg;base64,{picture}"></div>\n'
+        f'<article><div class="photo">{_picture(card)}</div>\n'
         f'<div class="about"><h2>{card.number}. {_id(card.examined.id)}</h2>\n'
         f"{''.join(notes)}{_message(submission)}{_list(_facts(card.examined))}</div></article>\n"
+    )
+
+
+def _picture(card: Card) -> str:
+    photo = card.examined.photo
+    if photo is None:
+        return "A question, without a photo"
+    content = base64.b64encode(photo.jpeg).decode()
+    return (
+        f'<img alt="Photo {card.number}" width="{photo.width_px}" '
+        f'height="{photo.height_px}" src="data:image/jpeg;base64,{content}">'
     )
 
 
@@ -132,6 +141,7 @@ def tail(failures: Sequence[tuple[str, str]], command: Sequence[str]) -> str:
         "<p>It may not be posted; the relay destroys it:\n"
         f"<pre>{typed} return ID --reason face-visible</pre>\n"
         f"<p>The reasons, which the sender reads:{_list(reasons)}"
+        f"<p>For a question: {' or '.join(f'<code>{one}</code>' for one in QUESTION_REASONS)}.\n"
         "<p>Many at once, from a file with one ID a line:\n"
         f"<pre>{typed} release --list FILE</pre>\n"
         "<p>This page shows what was sent to you. Delete it when you have decided.</section>\n"
@@ -151,6 +161,8 @@ def _take_downs(ids: Collection[str]) -> str:
 
 def _facts(examined: Examined) -> list[str]:
     submission, covered_here = examined.submission, len(examined.covers)
+    if submission.is_question:
+        return ["For whoever moderates; never posted", f"Language: {_escaped(submission.language)}"]
     day = submission.not_before
     facts = [
         "May be posted" if submission.may_post else _stop("Must not be posted"),
