@@ -208,6 +208,7 @@ HAPPENINGS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         2,
         {"pair": st.tuples(desks, desks), "wanted": st.tuples(in_race, in_race), "blow": blows},
     ),
+    "take_down": (3, {"who": desks, "which": numbers, "trouble": troubles}),
     "repeat_what_was_cut_short": (1, {"who": desks}),
     "take_what_is_not_hers": (1, {"who": desks, "which": numbers}),
     "midnight": (3, {"days": days, "then": st.sampled_from(["turn", "turn", "restart", "no"])}),
@@ -293,14 +294,25 @@ class Campaign(RuleBasedStateMachine):
 
     async def _withdraw(self, which: int) -> None:
         if kept := self._pick(which, self.model.all.values()):
-            standing = await self.relay.queue.withdraw(kept.receipt_hash, today=self.model.today)
-            self.model.withdraw(kept.receipt_hash)
-            assert standing == _standing(self.model.find(kept.receipt_hash))
+            await self._take_back(kept)
+
+    async def _take_back(self, kept: Kept) -> None:
+        standing = await self.relay.queue.withdraw(kept.receipt_hash, today=self.model.today)
+        self.model.withdraw(kept.receipt_hash)
+        assert standing == _standing(self.model.find(kept.receipt_hash))
 
     # -- the desks ---------------------------------------------------------------------------------
 
     def work(self, who: int, wanted: Wanted, trouble: Mischief | None) -> None:
         self.run(self._work(self.desks[who], wanted, trouble))
+
+    def take_down(self, who: int, which: int, trouble: Mischief | None) -> None:
+        """One that is out is wanted back, and a colleague says that it is gone."""
+        if kept := self._pick(
+            which, (k for k in self.model.all.values() if k.state in OUT and not k.is_forgotten)
+        ):
+            self.run(self._take_back(kept))
+        self.run(self._work(self.desks[who], Wanted("out", which, Verdict.REMOVE), trouble))
 
     def work_at_once(
         self, pair: tuple[int, int], wanted: tuple[Wanted, Wanted], blow: Mischief | None
@@ -422,6 +434,8 @@ class Campaign(RuleBasedStateMachine):
             ids = self.model.ids(*OUT)
             later = wanted.verdict if wanted.verdict in LATER else LATER[wanted.which % len(LATER)]
             wanted = replace(wanted, verdict=later)
+            if later is Verdict.REMOVE:
+                ids = {one for one in ids if self.model.all[one].take_down} or ids
         kept = self._pick(
             wanted.which, [self.model.all[name] for name in self.model.all if name in ids]
         )
