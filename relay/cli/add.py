@@ -9,7 +9,7 @@ from relay.cli.keyring import Keyring, connected
 from relay.cli.printing import PARTLY, printable, result, result_json, say
 from relay.cli.progress import over
 from relay.config import DeskConfig
-from relay.desk.add import Added, Choices, add_all, fetch_campaign
+from relay.desk.add import Added, Choices, add_all, add_questions, fetch_campaign
 from relay.desk.client import DeskClient
 from relay.desk.journal import JournalFile
 from relay.errors import ConfigInvalid, RelayUnreachable
@@ -21,9 +21,10 @@ _POSTERS = ("general", "write-in", "handwritten")
 
 def add_command(actions: Any) -> None:
     """Add `desk add`."""
-    words = "put a photo that came by e-mail into the queue, cleaned and sealed"
+    words = "put a photo or question that came by e-mail into the queue, cleaned and sealed"
     parser = actions.add_parser("add", help=words, description=words)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="photos")
+    parser.add_argument("--question", action="store_true", help="text files, a question in each")
     parser.add_argument("--language", default="en", help="of her message; default: en")
     parser.add_argument("--message", type=Path, help="a text file with her message")
     parser.add_argument("--poster", choices=_POSTERS, help="what she holds")
@@ -47,13 +48,14 @@ def _add(arguments: argparse.Namespace) -> int:
     async def work(client: DeskClient, journal_file: JournalFile, _: SigningIdentity) -> int:
         campaign = await fetch_campaign(client, journal_file, config.campaign_signer)
         outcomes = []
-        async for outcome in add_all(
-            None if arguments.dry_run else client,
-            campaign,
-            over(arguments.files, "Sending", quiet=arguments.json),
-            choices,
-            accept_missing=config.accept_missing,
-        ):
+        speaking = None if arguments.dry_run else client
+        files = over(arguments.files, "Sending", quiet=arguments.json)
+        adding = (
+            add_questions(speaking, campaign, files, choices.language)
+            if arguments.question
+            else add_all(speaking, campaign, files, choices, accept_missing=config.accept_missing)
+        )
+        async for outcome in adding:
             if not arguments.json:
                 _print(outcome, dry_run=arguments.dry_run)
             outcomes.append(outcome)
@@ -76,6 +78,9 @@ def _report(outcomes: list[Added], arguments: argparse.Namespace) -> int:
 
 def _read_choices(arguments: argparse.Namespace) -> Choices:
     message = ""
+    of_photos = (arguments.message, arguments.poster, arguments.not_before)
+    if arguments.question and (any(of_photos) or arguments.may_quote):
+        raise ConfigInvalid("--question: there is only its text and its language to say.")
     if arguments.message is not None:
         try:
             message = arguments.message.read_text("utf-8").strip()

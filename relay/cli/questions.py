@@ -44,7 +44,7 @@ def _print(shown: list[Asked], found: Found, arguments: argparse.Namespace) -> N
     if arguments.to is None:
         for one in shown:
             text = printable(" ".join(one.text.split()))
-            result(f"{one.number} {one.stage} {printable(one.language)}: {text}")
+            result(f"{one.number} {one.state} {printable(one.language)}: {text}")
     elif shown:
         result(str(arguments.to))
         say(f"{len(shown)} released. Where one of them is taken back, this desk destroys the whole")

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from relay.desk.client import DeskClient
 from relay.desk.journal import JournalFile
 from relay.desk.opening import make_scrubber
-from relay.errors import ConfigInvalid, Corrupt, RelayError, TooLarge
+from relay.errors import ConfigInvalid, Corrupt, RelayError, TextTooLong, TooLarge
 from relay.scrub.supervisor import ScrubbedPhoto
 from relay.scrub.wire import MAX_UPLOAD_BYTES
-from relay.seal.envelope import Submission, photo_budget, seal_envelope
+from relay.seal.envelope import MESSAGE_CHARACTERS, Submission, photo_budget, seal_envelope
 from relay.seal.keys import ClassicRecipient, HybridRecipient
 from relay.seal.lists import RecipientList, parse_recipients
 from relay.seal.signing import Signer
@@ -111,6 +111,59 @@ async def add_all(
                 yield Added(source=source, error=error)
             else:
                 yield Added(source=source, removed=tuple(photo.removed.words()))
+
+
+async def add_questions(
+    client: DeskClient | None, campaign: Campaign, sources: Iterable[Path], language: str
+) -> AsyncIterator[Added]:
+    """Seal and send the question in each text file; as `add_all` for photos."""
+    today = dt.datetime.now(dt.UTC).date()
+    recipients = campaign.listed.current(today, slots=campaign.recipient_slots)
+    campaign.listed.require_sealing()
+    for source in sources:
+        try:
+            sealed = seal_envelope(
+                _read_question(source, campaign, language),
+                None,
+                recipients,
+                envelope_bytes=campaign.envelope_bytes,
+                recipient_slots=campaign.recipient_slots,
+            )
+            if client is not None:
+                await client.send("POST", "/desk/v1/submission", sealed)
+        except RelayError as error:
+            yield Added(source=source, error=error)
+        else:
+            yield Added(source=source)
+
+
+def _read_question(source: Path, campaign: Campaign, language: str) -> Submission:
+    """Return what is asked in a text file.
+
+    Raises:
+        RelayError: it can't be read, or is empty. TextTooLong: more than 500 characters.
+    """
+    try:
+        text = source.read_text("utf-8").strip()
+    except OSError as error:
+        raise RelayError(str(error.strerror)) from None
+    except UnicodeDecodeError:
+        raise RelayError("Not a text file.") from None
+    if not text:
+        raise RelayError("There is no question in it.")
+    if len(text) > MESSAGE_CHARACTERS:
+        raise TextTooLong
+    return Submission(
+        kind="question",
+        campaign=campaign.name,
+        language=language,
+        message=text,
+        may_quote=False,
+        poster=None,
+        may_post=False,
+        not_before=None,
+        scrub={},
+    )
 
 
 def _seal(

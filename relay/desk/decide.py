@@ -198,14 +198,17 @@ async def _hand_over_later(
     with journal_file.update() as journal:
         seen = journal.log_seq
         known = journal.verdicts.later.setdefault(submission_id, {})
-        before = known.setdefault(said, SENT)
+        before = known.get(said)
+        known.setdefault(said, SENT)
     try:
         already = await _ask(client, verdict)
     except RelayUnreachable:
         raise
     except RelayError:
+        # As above: a refusal says nothing of what was sent before.
         with journal_file.update() as journal:
-            _forget_sent(journal, submission_id, said)
+            if before is None:
+                _forget_sent(journal, submission_id, said)
         raise
     with journal_file.update() as journal:
         journal.verdicts.later.setdefault(submission_id, {})[said] = CONFIRMED

@@ -43,7 +43,7 @@ class Asked:
     id: str
     language: str
     text: str
-    stage: Stage
+    state: Stage
 
     @property
     def number(self) -> str:
@@ -77,7 +77,7 @@ def find_questions(journal: Journal) -> Found:
                 id=submission_id,
                 language=submission.language,
                 text=submission.message,
-                stage=_stage(journal, submission_id),
+                state=_stage(journal, submission_id),
             )
         )
     return found
@@ -117,7 +117,7 @@ def export(
         NothingThere: none is released. UnsafePlace: `to` would be copied to others.
         RelayError: something else lies there, or one was taken back meanwhile.
     """
-    released = [one for one in questions if one.stage is Stage.RELEASED]
+    released = [one for one in questions if one.state is Stage.RELEASED]
     if not released:
         raise NothingThere("No released question here. Release first, then make the list.")
     if not force:
@@ -131,7 +131,8 @@ def export(
         for submission_id in ids:
             journal.show(submission_id, place)
     random.SystemRandom().shuffle(released)
-    rows = [_HEAD, *((one.number, one.language, one.text) for one in released)]
+    # A spreadsheet takes bare digits for a sum: 1234e567.
+    rows = [_HEAD, *((f"no. {one.number}", one.language, one.text) for one in released)]
     with journal_file.lock():
         if ids & {*journal_file.read().unwanted()}:
             raise RelayError("A question was taken back meanwhile. Make the list again.")

@@ -92,7 +92,7 @@ def test_without_style_everything_is_there_in_order(
         sent.text: ["locked away", sent.receipt, "This shows my face. Take it back.", "Now"],
         shared_service.post_receipt("receipt", sent.receipt).text: [
             "is here, locked",
-            "Take the photo back",
+            "Take it back",
         ],
     }.items():
         shown, at = show(page), 0

@@ -21,6 +21,7 @@ from relay.seal.fingerprint import _list_of_words
 from tests import photos
 from tests.conftest import RELAY, Starter
 from tests.test_documents import leaves
+from tests.web.test_questions import take_questions
 
 FOLDER = Path(__file__).parent / "transcripts"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -32,6 +33,13 @@ token=$(curl -s "$FORM" | sed -n 's/.*name="token" value="\\([^"]*\\)".*/\\1/p')
 curl -s -F token="$token" -F photo=@"$1" -F message="${2:-}" "$FORM" |
     sed -n 's/.*<output id="receipt">\\([^<]*\\)<.*/\\1/p' >receipt
 [ -s receipt ] && echo "sent"
+"""
+ASK = """#!/bin/sh
+# ask WORDS: asks a question by the form and keeps the receipt in ./receipt
+token=$(curl -s "$FORM" | sed -n 's/.*name="token" value="\\([^"]*\\)".*/\\1/p')
+curl -s -F token="$token" -F kind=question -F message="$1" "$FORM" |
+    sed -n 's/.*<output id="receipt">\\([^<]*\\)<.*/\\1/p' >receipt
+[ -s receipt ] && echo "asked"
 """
 TAKE_BACK = """#!/bin/sh
 # take-back: takes back what was sent last
@@ -103,14 +111,14 @@ def stage(
         env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         if is_served:
             start: Starter = request.getfixturevalue("start_service")
-            service = start()
+            service = start(**take_questions(tmp_path / "demo"))
             port = service.port
             write_desk(service.folder, f"127.0.0.1:{port}")
             env["FORM"] = f"{service.url}/en/"
         tools = tmp_path / ".tools"
         tools.mkdir()
         (tools / "relay").symlink_to(RELAY)
-        for name, script in (("send", SEND), ("take-back", TAKE_BACK)):
+        for name, script in (("send", SEND), ("ask", ASK), ("take-back", TAKE_BACK)):
             (tools / name).write_text(script)
             (tools / name).chmod(0o755)
         env |= {"PATH": f"{tools}:{env['PATH']}", "HOME": str(tmp_path), "COLUMNS": "100"}

@@ -11,7 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from relay.queue.chain import GENESIS, LogEntry, next_hash
-from relay.queue.states import ENDED, GONE, HELD, OPEN, Reason, State, Verdict
+from relay.queue.states import (
+    ACTIONS,
+    ENDED,
+    FIRST,
+    GONE,
+    HELD,
+    LEADS_TO,
+    OPEN,
+    OUT,
+    Reason,
+    State,
+    Verdict,
+)
 from relay.queue.verdicts import Decision
 from relay.seal import signing
 from relay.seal.signing import Signer
@@ -21,7 +33,7 @@ FIRST_DAY = dt.date(2026, 3, 19)
 RETAIN, LEASE = 4, 2
 MOST = 12
 Said = tuple[int, bool | None]  # to a verdict: the HTTP status, and whether it stood already
-STATES = {Verdict.RELEASE: State.RELEASED, Verdict.RETURN: State.RETURNED}
+BY_ACTION = {action: verdict for verdict, action in ACTIONS.items()}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -49,9 +61,19 @@ class Kept:
     @property
     def verdict(self) -> tuple[State, str] | None:
         """What was decided and by whom, as the log must tell it."""
-        decided = [(State(a), who) for a, who, _ in self.logged if a in STATES.values() and who]
+        firsts = [ACTIONS[verdict] for verdict in FIRST]
+        decided = [(State(a), who) for a, who, _ in self.logged if a in firsts and who]
         assert len(decided) <= 1
         return decided[0] if decided else None
+
+    def said_later(self, signer: str) -> set[Verdict]:
+        """What a colleague has said became of it, as the log must tell it."""
+        said = {BY_ACTION[a] for a, who, _ in self.logged if who == signer and a in BY_ACTION}
+        return said - {*FIRST}
+
+    @property
+    def is_removed(self) -> bool:
+        return any(action == ACTIONS[Verdict.REMOVE] for action, _, _ in self.logged)
 
     def decision(self, verdict: Verdict) -> Decision:
         return Decision(
@@ -114,7 +136,7 @@ class Model:
         kept = self.find(receipt_hash)
         if kept is not None and kept.state in OPEN:
             kept.state, kept.changed_day = State.WITHDRAWN, self.today
-        elif kept is not None and kept.state is State.RELEASED:
+        elif kept is not None and kept.state in OUT:
             kept.take_down, kept.changed_day = True, self.today
 
     def lease(self, holder: str, answer: dict[str, Any], *, is_race: bool) -> None:
@@ -135,26 +157,40 @@ class Model:
             kept.logged.append(("leased", holder, self.today))
         gone = {name for name in self.ids(*GONE) if self.all[name].holder}
         assert set(answer["gone"]) == gone
-        assert not {name for name in gone if self.all[name].verdict}, "released, and gone"
-        assert set(answer["take_down"]) == {kept.id for kept in self.known() if kept.take_down}
+        decided = {name for name in gone if self.all[name].verdict}
+        assert all(self.all[name].is_removed for name in decided), "released, and gone"
+        wanted = {kept.id for kept in self.known() if kept.take_down and kept.state in OUT}
+        assert set(answer["take_down"]) == wanted
 
     def answer_to(self, signer: str, decision: Decision) -> Said:
         """Return what the relay has to say to a verdict now."""
         kept = self.all.get(decision.id.hex())
         if kept is None or kept.is_forgotten:
             return 404, None
-        if kept.state is STATES[decision.verdict]:
+        verdict = decision.verdict
+        if self._stands(kept, verdict):
             return 200, True
+        if verdict not in FIRST:
+            is_wanted = kept.take_down and kept.state in OUT
+            is_next = is_wanted if verdict is Verdict.REMOVE else kept.state is State.RELEASED
+            return (200, False) if is_next else (404, None)
         if kept.state is not State.LEASED:
             return 404, None
         return (200, False) if kept.holder == signer else (409, None)
 
+    def _stands(self, kept: Kept, verdict: Verdict) -> bool:
+        if verdict is Verdict.RELEASE:
+            return kept.state in OUT
+        if verdict is Verdict.REMOVE:
+            return kept.is_removed
+        return kept.state is LEADS_TO[verdict]
+
     def decide(self, signer: str, decision: Decision) -> None:
         """Carry a verdict out where it counts."""
         if self.answer_to(signer, decision) == (200, False):
-            kept, state = self.all[decision.id.hex()], STATES[decision.verdict]
+            kept, state = self.all[decision.id.hex()], LEADS_TO[decision.verdict]
             kept.state, kept.changed_day, kept.reason = state, self.today, decision.reason
-            kept.logged.append((str(state), signer, self.today))
+            kept.logged.append((ACTIONS[decision.verdict], signer, self.today))
 
     def free(self, holder: str, by: str, freed: list[str]) -> None:
         assert set(freed) == self.ids(State.LEASED, holder=holder)
@@ -173,7 +209,7 @@ class Model:
                 kept.state, kept.changed_day = State.EXPIRED, self.today
             is_past = kept.state is State.EXPIRED or kept.changed_day < self.today
             end = (str(kept.state), None, kept.changed_day)
-            if kept.state in GONE and is_past and end not in kept.logged:
+            if kept.state in GONE and is_past and not kept.is_removed and end not in kept.logged:
                 kept.logged.append(end)
             lease_ends = self.today - dt.timedelta(days=LEASE)
             if kept.state is State.LEASED and kept.lease_day and kept.lease_day < lease_ends:
@@ -231,7 +267,7 @@ class Model:
                 signer = Signer.parse(entry.signer or "")
                 signer.verify(signing.VERDICT, entry.statement.encode(), entry.signature or "")
                 said = json.loads(entry.statement)
-                assert STATES[Verdict(said["verdict"])] == entry.action
+                assert ACTIONS[Verdict(said["verdict"])] == entry.action
             self.log.append(entry)
 
 

@@ -10,7 +10,7 @@ import socket
 import tempfile
 from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ from relay.errors import (
 from relay.intake.door import Door
 from relay.intake.handover import Handover, NonceBook
 from relay.intake.runtime import Runtime
-from relay.queue.states import FIRST, GONE, State, Verdict
+from relay.queue.states import FIRST, GONE, LATER, OUT, State, Verdict
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys
 from relay.seal.lists import Colleague, Role
@@ -123,6 +123,8 @@ class Desk:
         for kept in model.all.values():
             if kept.verdict == (State.RELEASED, self.signer):
                 assert released.get(kept.id) == Verdict.RELEASE, "it may have to be taken down"
+            known = {*journal.verdicts.said_later(kept.id)}
+            assert kept.said_later(self.signer) <= known, "and what became of it"
         seen = [entry.hash.hex() for entry in model.log[: journal.log_seq]]
         assert seen[-1:] == [journal.log_hash] or journal.log_seq == 0
 
@@ -189,9 +191,10 @@ _T = TypeVar("_T")
 numbers = st.integers(0, 7)
 desks = st.integers(0, len(DESKS) - 1)
 days = st.sampled_from([0, 0, 1, 1, 1, LEASE + 1, RETAIN + 1])
-tasks = ["hers", "hers", "hers", "unsure", "unsure", "any", "pull", "audit"]
-in_race = st.builds(Wanted, st.sampled_from(tasks), numbers, st.sampled_from(FIRST))
-wishes = st.builds(Wanted, st.sampled_from([*tasks, "free"]), numbers, st.sampled_from(FIRST))
+tasks = ["hers", "hers", "hers", "unsure", "unsure", "any", "pull", "audit", "out", "out"]
+verdicts = st.sampled_from([*FIRST, *FIRST, *Verdict])
+in_race = st.builds(Wanted, st.sampled_from(tasks), numbers, verdicts)
+wishes = st.builds(Wanted, st.sampled_from([*tasks, "free"]), numbers, verdicts)
 points = st.integers(0, 9)
 troubles = st.none() | st.builds(Mischief, st.sampled_from([Kind.KILLED, *Kind]), points, numbers)
 blows = st.none() | st.builds(Mischief, st.sampled_from([Kind.KILLED, Kind.CUT]), points, numbers)
@@ -205,6 +208,7 @@ HAPPENINGS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         2,
         {"pair": st.tuples(desks, desks), "wanted": st.tuples(in_race, in_race), "blow": blows},
     ),
+    "take_down": (3, {"who": desks, "which": numbers, "trouble": troubles}),
     "repeat_what_was_cut_short": (1, {"who": desks}),
     "take_what_is_not_hers": (1, {"who": desks, "which": numbers}),
     "midnight": (3, {"days": days, "then": st.sampled_from(["turn", "turn", "restart", "no"])}),
@@ -290,14 +294,25 @@ class Campaign(RuleBasedStateMachine):
 
     async def _withdraw(self, which: int) -> None:
         if kept := self._pick(which, self.model.all.values()):
-            standing = await self.relay.queue.withdraw(kept.receipt_hash, today=self.model.today)
-            self.model.withdraw(kept.receipt_hash)
-            assert standing == _standing(self.model.find(kept.receipt_hash))
+            await self._take_back(kept)
+
+    async def _take_back(self, kept: Kept) -> None:
+        standing = await self.relay.queue.withdraw(kept.receipt_hash, today=self.model.today)
+        self.model.withdraw(kept.receipt_hash)
+        assert standing == _standing(self.model.find(kept.receipt_hash))
 
     # -- the desks ---------------------------------------------------------------------------------
 
     def work(self, who: int, wanted: Wanted, trouble: Mischief | None) -> None:
         self.run(self._work(self.desks[who], wanted, trouble))
+
+    def take_down(self, who: int, which: int, trouble: Mischief | None) -> None:
+        """One that is out is wanted back, and a colleague says that it is gone."""
+        if kept := self._pick(
+            which, (k for k in self.model.all.values() if k.state in OUT and not k.is_forgotten)
+        ):
+            self.run(self._take_back(kept))
+        self.run(self._work(self.desks[who], Wanted("out", which, Verdict.REMOVE), trouble))
 
     def work_at_once(
         self, pair: tuple[int, int], wanted: tuple[Wanted, Wanted], blow: Mischief | None
@@ -375,7 +390,12 @@ class Campaign(RuleBasedStateMachine):
 
     def _settle(self) -> None:
         """Explain the verdicts of a race: what was done at once came in some order."""
-        for sent, said, before in sorted(self.raced, key=lambda race: race[1] != (200, False)):
+        order = [*Verdict]  # each only after those before it
+
+        def place(race: tuple[Exchange, Said, Said]) -> tuple[bool, int]:
+            return race[1] != (200, False), order.index(race[0].decision.verdict)
+
+        for sent, said, before in sorted(self.raced, key=place):
             after = self.model.answer_to(sent.signer, sent.decision)
             assert said == after or (said == before != (200, False))
             if said == (200, False):
@@ -410,6 +430,12 @@ class Campaign(RuleBasedStateMachine):
             ids = self.model.ids(State.LEASED, holder=desk.signer)
         elif wanted.what == "unsure":  # what was sent and not answered
             ids = desk.journal_file.read().verdicts.sent
+        elif wanted.what == "out":  # what is released, by whomever
+            ids = self.model.ids(*OUT)
+            later = wanted.verdict if wanted.verdict in LATER else LATER[wanted.which % len(LATER)]
+            wanted = replace(wanted, verdict=later)
+            if later is Verdict.REMOVE:
+                ids = {one for one in ids if self.model.all[one].take_down} or ids
         kept = self._pick(
             wanted.which, [self.model.all[name] for name in self.model.all if name in ids]
         )
@@ -454,12 +480,14 @@ class Campaign(RuleBasedStateMachine):
         for error in pulled.failed.values():
             raise error
         leases = {lease["id"] for lease in client.handout["leases"]}
-        assert pulled.disputed == []
+        removed = {kept.id for kept in self.model.all.values() if kept.is_removed}
+        disputed = {*pulled.disputed}
+        assert disputed <= removed, "only until this desk has seen it in the log"
         assert {*pulled.fetched, *pulled.present} == leases - client.missing
         for name in leases - client.missing:
             path = desk.folder / command.to / f"{name}.age"
             assert path.read_bytes() == self.model.all[name].sealed
-        gone = set(client.handout["gone"])
+        gone = set(client.handout["gone"]) - disputed
         assert not gone & set(desk.copies()), "what was taken back is destroyed here too"
         # So does what this desk has returned, or was told of by a pull that was killed in between:
         # the relay may have forgotten it since.
@@ -478,7 +506,11 @@ class Campaign(RuleBasedStateMachine):
     async def _decide(self, desk: Desk, client: WatchedClient, command: Decide) -> None:
         kept = self.model.all[command.id]
         decision, journal = kept.decision(command.verdict), desk.journal_file.read()
-        if command.id in journal.envelopes and command.id not in journal.gone:
+        is_known = command.id in journal.envelopes
+        if command.verdict not in journal.verdicts.said_later(command.id):
+            is_known &= command.id not in journal.gone or command.verdict is Verdict.REMOVE
+            is_known &= command.verdict in FIRST or not journal.is_returned(command.id)
+        if is_known:
             made = make_decision(journal, command.id, command.verdict, decision.reason)
             assert made == decision
         else:  # the command stops here; a bold desk goes on
@@ -493,7 +525,10 @@ class Campaign(RuleBasedStateMachine):
         else:
             assert client.said == (200, decided.already)
             verdicts = desk.journal_file.read().verdicts
-            assert verdicts.confirmed[command.id] == command.verdict
+            if command.verdict in FIRST:
+                assert verdicts.confirmed[command.id] == command.verdict
+            else:
+                assert verdicts.said_later(command.id)[command.verdict] == "confirmed"
 
     async def _audit(self, desk: Desk, client: WatchedClient) -> None:
         checked = await audit(client, desk.journal_file.read(), desk.identity, KNOWN)

@@ -25,6 +25,7 @@ PUBLIC = PublicTexts.load(ROOT / "relay/cli/demo-campaign.toml")
 RECEIPT = "26710935118704265520"
 MESSAGE = "zebras over the quiet river"
 TOKEN = "A" * 64
+ANSWERS = "https://campaign.example.org/answers"
 RULE = ".grid{grid-template-columns:repeat(12,1fr)}"
 CROWD = "cover-crowd"
 _FINDS = [Found(kind=Kind.CODE, box=Box(1300, 900, 90, 90))]
