@@ -10,7 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relay.desk.journal import make_private, read_file, replace_file
@@ -96,6 +96,8 @@ class Folder:
         """Keep other threads and other programs of ours out."""
         with self._writing:
             try:
+                with suppress(FileExistsError):  # another program of ours makes it too
+                    make_private(self._path)
                 make_private(self._path)
                 descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError as error:

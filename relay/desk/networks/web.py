@@ -9,6 +9,7 @@ import ipaddress
 import json
 import re
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,7 @@ _LONGEST_ANSWER_S = 120.0
 _MOST_ANSWER_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 16
 _CONNECTIONS = 32  # posts of one instant go out side by side
+_LONGEST_IDLE_S = 20.0  # a connection that a router has forgotten would swallow the next post
 _LONGEST_PAUSE_S = 24 * 3600.0
 UNREADABLE = "What the network answered can't be read."
 _RESET = ("X-RateLimit-Reset", "RateLimit-Reset")  # x-rate-limit-reset: X
@@ -56,6 +58,9 @@ class Web(requests.Session):
         if proxy:
             self.proxies = {"http": proxy, "https": proxy}
         self.headers["User-Agent"] = "poster-relay"
+        self._counting = threading.Lock()
+        self._under_way = 0
+        self._last_s = time.monotonic()
         for scheme in ("http://", "https://"):
             self.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=_CONNECTIONS))
 
@@ -69,6 +74,7 @@ class Web(requests.Session):
         if origin_of(request.url or "") != self.origin:
             raise PostRefused("The network pointed to another server. Nothing was sent there.")
         kwargs |= {"timeout": TIMEOUT_S, "allow_redirects": False, "stream": True}
+        self._begin()
         try:
             response = super().send(request, **kwargs)
             response._content = _read(response)  # noqa: SLF001 - what .content and .json() give
@@ -79,8 +85,14 @@ class Web(requests.Session):
             if _is_unsent(error):
                 raise PostFailed("The network could not be reached.") from None
             raise NoAnswer from None
+        finally:
+            self._end()
         _check_status(response)
         return response
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return nothing: requests would read such an answer whole, however long."""
+        return
 
     def ask(
         self,
@@ -114,6 +126,18 @@ class Web(requests.Session):
         except PostFailed:
             raise NoAnswer(UNREADABLE) from None
 
+    def _begin(self) -> None:
+        """Close connections that nobody has used for long; a post needs one that is alive."""
+        with self._counting:
+            if not self._under_way and time.monotonic() - self._last_s > _LONGEST_IDLE_S:
+                self.close()  # they are opened anew
+            self._under_way += 1
+
+    def _end(self) -> None:
+        with self._counting:
+            self._under_way -= 1
+            self._last_s = time.monotonic()
+
 
 class Refusal(PostRefused):
     """A 4xx. untrusted_body: its JSON, or None. status: its number."""
@@ -142,7 +166,7 @@ def read_server(address: str, *, name: str = "server") -> str:
         ConfigInvalid: not an address of a server, or in clear over a network.
     """
     origin = origin_of(address)
-    if not origin or address.rstrip("/") != origin:
+    if not origin.isascii() or not origin or address.rstrip("/") != origin:
         raise ConfigInvalid(f"{name} is an address such as https://example.org")
     if origin.startswith("http:") and not _is_loopback(urlsplit(origin).hostname or ""):
         raise ConfigInvalid(f"{name} begins with https://")

@@ -18,9 +18,16 @@ from relay.errors import OutcomeUnknown, PostFailed
 
 SERVER = "https://api.x.com"
 _MEDIA = "media"
-_LINK = regex.compile(r"https?://\S+|(?<![\w@#.])(?:[\w-]+\.)+\p{L}{2,}(?:/\S*)?", regex.IGNORECASE)
-_GRAPHEME = regex.compile(r"\X")
-_EMOJI = regex.compile(r"[\p{Extended_Pictographic}\p{Regional_Indicator}\u20E3]")
+_END = r"[\p{Latin}\p{Cyrillic}\d=_#/+&-]"  # what an address may end with
+_LINK = regex.compile(
+    rf"https?://\S*{_END}|(?<![A-Za-z0-9@#.-])(?:[a-z0-9-]+\.)+[a-z]{{2,}}(?:/(?:\S*{_END})?)?",
+    regex.IGNORECASE,
+)
+# Flags, keys, and pictographs with colour, form and tags, joined or not; source: UTS #51.
+_ONE = r"\p{Extended_Pictographic}\p{Emoji_Modifier}?\uFE0F?[\U000E0020-\U000E007F]*"
+_EMOJI = regex.compile(
+    rf"\p{{Regional_Indicator}}{{2}}|[0-9#*]\uFE0F?\u20E3|{_ONE}(?:\u200D{_ONE})*"
+)
 _LIGHT = ((0, 0x10FF), (0x2000, 0x200D), (0x2010, 0x201F), (0x2032, 0x2037))
 _LINK_WEIGHT, _EMOJI_WEIGHT, _WEIGHT = 23, 2, 2
 
@@ -41,12 +48,14 @@ class XAccount:
     def count(self, text: str) -> int:
         """Count as X weighs: an address 23, an emoji 2, a character 1 or 2 by its script.
 
-        A bare domain counts as an address, whether or not X would link it: never less than X.
+        What looks like a bare domain counts as an address, whether or not there is one: the list of
+        those that there are is X's. A count is rarely less than X's own.
         """
         text = unicodedata.normalize("NFC", text)
-        links = _LINK.findall(text)
-        plain = _LINK.sub("", text)
-        return _LINK_WEIGHT * len(links) + sum(map(_weigh, _GRAPHEME.findall(plain)))
+        text, links = _LINK.subn("", text)
+        text, emoji = _EMOJI.subn("", text)
+        light = sum(map(_is_light, map(ord, text)))
+        return links * _LINK_WEIGHT + emoji * _EMOJI_WEIGHT + light + (len(text) - light) * _WEIGHT
 
     def prepare(self, post: Post, key: str) -> dict[str, str]:
         """Upload the picture and its text. It is kept there for a day."""
@@ -93,12 +102,6 @@ class XAccount:
 
     def _ask(self, method: str, path: str, **question: Any) -> Any:
         return self._web.ask(method, path, token=self._token, **question)
-
-
-def _weigh(grapheme: str) -> int:
-    if _EMOJI.search(grapheme):
-        return _EMOJI_WEIGHT
-    return sum(1 if _is_light(ord(one)) else _WEIGHT for one in grapheme)
 
 
 def _is_light(code: int) -> bool:

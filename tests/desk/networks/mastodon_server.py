@@ -37,6 +37,8 @@ class Status:
 class MastodonServer(StandIn):
     """works: how often an upload is answered "at work" before it is done."""
 
+    token = TOKEN
+
     def __init__(self) -> None:
         super().__init__()
         self.max_characters = 500

@@ -59,7 +59,7 @@ class StandIn:
         self.faults: list[Fault] = []
         self.asked: list[str] = []
         self.lock = threading.RLock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.stand_in = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(
@@ -91,6 +91,10 @@ class StandIn:
                 self.faults.remove(fault)
                 return fault
         return None
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of one instant
 
 
 class _Handler(BaseHTTPRequestHandler):

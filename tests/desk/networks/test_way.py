@@ -53,6 +53,7 @@ def test_the_environment_leads_nowhere(
         "https://example.org?x",
         "https://a@example.org",
         "https://example.org:port",
+        "https://exämple.org",
         "example.org",
         "",
     ],
@@ -84,3 +85,28 @@ def test_no_cookie_is_kept(mastodon: MastodonServer) -> None:
     web.ask("GET", "/api/v2/instance")
     assert not mastodon.faults
     assert not [*web.cookies]
+
+
+@pytest.mark.parametrize(("idle_s", "connections"), [(20.0, 1), (-1.0, 2)])
+def test_no_old_connection_is_trusted_with_a_post(
+    mastodon: MastodonServer, monkeypatch: pytest.MonkeyPatch, idle_s: float, connections: int
+) -> None:
+    monkeypatch.setattr("relay.desk.networks.web._LONGEST_IDLE_S", idle_s)
+    with socks(int(mastodon.url.rpartition(":")[2])) as proxy:
+        web = Web("http://localhost:1", proxy.address)
+        for _ in range(2):
+            web.ask("GET", "/api/v2/instance")
+        web.close()
+    assert len(proxy.asked) == connections
+
+
+def test_an_endless_answer_is_cut_and_so_is_one_that_leads_away(
+    mastodon: MastodonServer,
+) -> None:
+    web = Web(mastodon.url)
+    much = b" " * (5 << 20)
+    for answer in (Answer(body=much), Answer(status=302, body=much, headers={"Location": "/x"})):
+        mastodon.faults = [Fault(method="GET", instead=answer)]
+        with pytest.raises(PostFailed):
+            web.ask("GET", "/api/v2/instance")
+    web.close()
