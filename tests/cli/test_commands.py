@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from relay.campaign import PublicTexts
+from relay.cli.campaign import write_desk
 from relay.config import DeskConfig, ServerConfig
 from relay.errors import ConfigInvalid
 from tests import photos
@@ -30,7 +32,8 @@ def test_every_command_explains_itself() -> None:
     for command in (
         [], ["init"], ["serve"], ["demo"], ["purge"], ["keys"], ["keys", "generate"],
         ["keys", "show"], ["desk"], ["desk", "pull"], ["desk", "open"], ["desk", "release"],
-        ["desk", "return"], ["desk", "send"], ["desk", "add"], ["desk", "free"], ["desk", "log"],
+        ["desk", "return"], ["desk", "send"], ["desk", "kit"], ["poster"],
+        ["desk", "add"], ["desk", "free"], ["desk", "log"],
     ):  # fmt: skip
         shown = relay(*command, "--help")
         assert shown.code == 0
@@ -335,3 +338,36 @@ def test_keys_onion_writes_what_tor_reads_and_prints_its_public_half(tmp_path: P
     assert relay("keys", "onion", tmp_path / "keys", "--onion", onion).code == 2, "never again"
     assert relay("keys", "onion", tmp_path / "b", "--onion", "example.org").code == 2
     assert not (tmp_path / "b").exists()
+
+
+# -- what the campaign says in public ------------------------------------------------------------
+
+
+def test_a_demo_has_public_words_for_relay_and_desk(campaign: Path) -> None:
+    assert ServerConfig.load(campaign / "relay.toml").campaign_file == campaign / "campaign.toml"
+    assert DeskConfig.load(campaign / "desk.toml").campaign_file == campaign / "campaign.toml"
+
+
+def test_the_example_of_a_new_campaign_can_be_used_once_its_signs_are_taken_out(
+    tmp_path: Path,
+) -> None:
+    assert relay("init", tmp_path / "new", "--campaign", "spring").code == 0
+    example = tmp_path / "new/campaign.toml"
+    assert PublicTexts.load(example) == PublicTexts(), "nothing of it is shown as it is"
+    head, _, rest = example.read_text("utf-8").partition("\n\n")
+    assert head.startswith("# ")
+    example.write_text(re.sub(r"^# ?", "", rest, flags=re.MULTILINE), "utf-8")
+    texts = PublicTexts.load(example)
+    assert {*texts.texts("en").poster} == {"general", "write-in"}
+    assert texts.event
+    config = tmp_path / "new/relay.toml"
+    config.write_text(
+        config.read_text("utf-8").replace("# campaign_file", "campaign_file"), "utf-8"
+    )
+    assert ServerConfig.load(config).campaign_file == example
+
+
+def test_a_demo_of_an_older_release_is_served_again(campaign: Path) -> None:
+    (campaign / "campaign.toml").unlink()
+    write_desk(campaign, "127.0.0.1:9")
+    assert DeskConfig.load(campaign / "desk.toml").campaign_file is None
