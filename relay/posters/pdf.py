@@ -22,7 +22,7 @@ _UNIT_PT = 100  # what is measured at; everything grows with it
 _RULE_EM = 0.06
 _OVER_EM = 0.035  # how wide the outlines of a font without a bold cut are drawn over
 _UNSEEN = (
-    "\n\t\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+    "\r\n\t\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
     "\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}\N{ARABIC LETTER MARK}"
 )
 
