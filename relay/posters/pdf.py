@@ -22,7 +22,7 @@ _UNIT_PT = 100  # what is measured at; everything grows with it
 _RULE_EM = 0.06
 _OVER_EM = 0.035  # how wide the outlines of a font without a bold cut are drawn over
 _UNSEEN = (
-    "\n\t\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+    "\r\n\t\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
     "\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}\N{ARABIC LETTER MARK}"
 )
 
@@ -158,6 +158,8 @@ class _Sheet:
             for line in words.splitlines()
             for reach in _reaches(_load(face), line)
         ]
+        if not reaches:
+            raise ConfigInvalid("a poster without a letter")
         return max(above for above, _ in reaches), max(below for _, below in reaches)
 
 
@@ -174,7 +176,7 @@ def _reaches(font: uharfbuzz.Font, line: str) -> list[tuple[float, float]]:
     reaches = []
     for glyph, at in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True):
         extents = font.get_glyph_extents(glyph.codepoint)
-        if glyph.codepoint and extents is not None:
+        if glyph.codepoint and extents is not None and extents.height:  # else it is unseen
             top = at.y_offset + extents.y_bearing
             reaches.append((top / font.face.upem, -(top + extents.height) / font.face.upem))
     return reaches

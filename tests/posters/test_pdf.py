@@ -187,9 +187,11 @@ def test_letters_of_which_there_is_no_font_are_refused() -> None:
         make_pdf(Poster(language="en", words="peace", hashtag="#\N{DOVE OF PEACE}"))
 
 
-def test_what_would_be_too_small_to_read_is_refused() -> None:
+def test_what_would_be_too_small_to_read_or_nothing_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="too long for a poster"):
         make_pdf(Poster(language="en", words="many words " * 150))
+    with pytest.raises(ConfigInvalid, match="without a letter"):
+        make_pdf(Poster(language="en", words="\N{ZERO WIDTH SPACE}"))
     with pytest.raises(ConfigInvalid, match="hashtag"):
         make_pdf(Poster(language="en", words="few", hashtag="#" + "long" * 40))
 
