@@ -47,6 +47,7 @@ relay = "http://{listen}"
 signer = "{signer}"
 identity = "{identity}"
 passphrase_file = "passphrase"
+same_day_post = true
 accept_missing = {accepted}
 """
 _DESK_PUBLIC = f'campaign_file = "{PUBLIC_NAME}"\n'

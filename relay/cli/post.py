@@ -144,6 +144,8 @@ def _post(arguments: argparse.Namespace) -> int:
                 poster.settle()
                 await poster.report()
                 ready = await asyncio.to_thread(_choose, arguments, config, networks, report)
+                if not (ready or report.held):
+                    say("Nothing to post.")
                 await _run(poster, ready, arguments, config)
         return report.code()
 
@@ -163,7 +165,8 @@ def _choose(
     journal = journal_file.read()
     rules = Rules(at=arguments.at, same_day=config.same_day_post, again=arguments.again)
     sorter = Sorter(journal, CaptionFiles(journal_file), networks, rules)
-    ready, held = sorter.sort(_ids(arguments, journal), arguments.at or now())
+    when = max(arguments.at or now(), now())
+    ready, held = sorter.sort(_ids(arguments, journal), when)
     report.hold(held)
     if len(ready) >= config.min_batch or all(one.is_old for one in ready):
         return ready
@@ -255,29 +258,34 @@ def _foresee(
 
 
 def _set_stages(arguments: argparse.Namespace, journal_file: JournalFile) -> int:
-    """Give up what is planned, or note that what nobody knew of stands there."""
-    before, after = Stage.PLANNED, None
-    if arguments.posted:
-        before, after = Stage.UNKNOWN, Stage.PLACED
+    """Give up what is planned, or note that what nobody knew of stands there.
+
+    Raises:
+        NothingThere: there is no such post. ConfigInvalid: no number was typed.
+    """
+    if arguments.posted and not arguments.ids:
+        raise ConfigInvalid("--posted: type the numbers of those that you have seen there.")
+    before = Stage.UNKNOWN if arguments.posted else Stage.PLANNED
     with journal_file.update() as journal:
-        if arguments.posted and not arguments.ids:
-            raise ConfigInvalid("--posted: type the numbers of those that you have seen there.")
-        ids = [find_id(journal, given, opened=True) for given in arguments.ids] or [*journal.posts]
-        changed = []
-        for submission_id in ids:
-            records = journal.posts.get(submission_id, {})
-            for account in [name for name, one in records.items() if one.stage is before]:
-                changed.append((submission_id, account))
-                if after is None:
-                    del records[account]
-                else:
-                    records[account].stage = after
-            if not records:
-                journal.posts.pop(submission_id, None)
-    words = "noted as posted" if after else "no longer planned"
-    for submission_id, account in changed:
-        if not arguments.json:
-            result(f"{submission_id} {account}: {words}")
+        ids = [find_id(journal, given, opened=True) for given in arguments.ids]
+        changed = [
+            (submission_id, account)
+            for submission_id in ids or journal.posts
+            for account, record in journal.posts.get(submission_id, {}).items()
+            if record.stage is before
+        ]
+        for submission_id, account in changed:
+            if arguments.posted:
+                journal.posts[submission_id][account].stage = Stage.PLACED
+            else:
+                del journal.posts[submission_id][account]
+    if not changed:
+        raise NothingThere(
+            "None of these is unknown." if arguments.posted else "Nothing is planned."
+        )
+    words = "noted as posted" if arguments.posted else "no longer planned"
+    for submission_id, account in [] if arguments.json else changed:
+        result(f"{submission_id} {account}: {words}")
     if arguments.json:
         result_json({"changed": [{"id": one, "account": account} for one, account in changed]})
-    return 0 if changed else NothingThere.exit_code
+    return 0

@@ -93,7 +93,7 @@ def _show(ids: Sequence[str], journal: Journal, arguments: argparse.Namespace) -
         return 0
     for row in rows:
         result(f"{row['id']} {row['account']} {row['stage']} {printable(row['url'])}".rstrip())
-    say("Nothing is deleted yet.")
+    say("Nothing is deleted yet." if rows else "This desk knows of no post of it.")
     return 0
 
 

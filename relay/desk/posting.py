@@ -187,17 +187,16 @@ class Poster:
             RelayError: the instant was missed, or the relay did not say in time who has taken
                 hers back. Nothing was posted in this run.
         """
+        if not may_be_late:
+            _refuse_late(now() - at)
         self.plan(ready, [at] * len(ready), is_moment=True)
         await wait_until(at - _PREPARE)
         prepared = await self._prepare_all(ready)
         await wait_until(at - _ASK)
         prepared = await self._ask_in_time(prepared, at)
         late = await wait_until(at)
-        if late > LATE and not may_be_late:
-            raise RelayError(
-                f"The instant is past since {said(late)}: nothing was posted now. To post all the "
-                "same, add --late; to give it up: relay desk post --cancel"
-            )
+        if not may_be_late:
+            _refuse_late(late)
         jobs = [(one, account) for one in prepared for account in one.accounts]
         await asyncio.gather(*(self._try(*job, _MOMENT_PAUSE_S) for job in jobs))
         await self.report()
@@ -397,3 +396,11 @@ class Poster:
                 await self._relay.declare(submission_id, Verdict.POST)
             except RelayError as error:
                 self._told.say(f"{submission_id}: posted, and the relay not told: {error.message}")
+
+
+def _refuse_late(late: dt.timedelta) -> None:
+    if late > LATE:
+        raise RelayError(
+            f"The instant was {said(late)} ago: nothing was posted now. To post all the same, add "
+            "--late. To give it up: relay desk post --cancel"
+        )

@@ -39,9 +39,9 @@ async def wait_until(instant: dt.datetime) -> dt.timedelta:
 
 
 def said(late: dt.timedelta) -> str:
-    """Return a span in words: "40 seconds", "3 minutes", "2 hours"."""
+    """Return a span in words: "40 seconds", "3 minutes", "2 hours", "5 days"."""
     seconds = max(0, round(late.total_seconds()))
-    for length, name in ((3600, "hour"), (60, "minute")):
+    for length, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= 2 * length:
             return f"{seconds // length} {name}s"
     return f"{seconds} seconds"

@@ -21,16 +21,15 @@ from relay.seal.fingerprint import _list_of_words
 from tests import photos
 from tests.conftest import RELAY, Starter
 from tests.test_documents import leaves
-from tests.web.test_questions import take_questions
 
 FOLDER = Path(__file__).parent / "transcripts"
 FILES = sorted(FOLDER.glob("*.txt"))
 NEEDS_RELAY = "demo/desk.toml"
 # A sender, in two words: what it does on the real form is in README.md.
 SEND = """#!/bin/sh
-# send PHOTO [WORDS]: sends it by the form and keeps the receipt in ./receipt
+# send PHOTO [WORDS [FIELD=VALUE]]: sends it by the form and keeps the receipt in ./receipt
 token=$(curl -s "$FORM" | sed -n 's/.*name="token" value="\\([^"]*\\)".*/\\1/p')
-curl -s -F token="$token" -F photo=@"$1" -F message="${2:-}" "$FORM" |
+curl -s -F token="$token" -F message="${2:-}" -F "${3:-look=}" -F photo=@"$1" "$FORM" |
     sed -n 's/.*<output id="receipt">\\([^<]*\\)<.*/\\1/p' >receipt
 [ -s receipt ] && echo "sent"
 """
@@ -111,7 +110,7 @@ def stage(
         env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         if is_served:
             start: Starter = request.getfixturevalue("start_service")
-            service = start(**take_questions(tmp_path / "demo"))
+            service = start()
             port = service.port
             write_desk(service.folder, f"127.0.0.1:{port}")
             env["FORM"] = f"{service.url}/en/"

@@ -271,17 +271,27 @@ def test_a_moment_that_was_missed_is_said_and_nothing_goes_out(
     at = soon(-600)
     missed = released.desk("post", "--at", at)
     assert missed.code == 1
-    assert "The instant is past since 10 minutes: nothing was posted now" in missed.err
+    assert "The instant was 10 minutes ago: nothing was posted now" in missed.err
     assert not mastodon.posts()
-    assert "planned for" in released.desk("post").err, "it waits for its moment"
     late = released.desk("post", "--at", at, "--late")
     assert late.code == 0
     assert late.out.count("(10 minutes late)") == THREE
     assert len(mastodon.posts()) == THREE
 
 
-def test_what_is_planned_can_be_given_up(released: Campaign, mastodon: MastodonServer) -> None:
-    released.desk("post", "--at", soon(-600))
+def test_what_is_planned_waits_for_its_moment_until_it_is_given_up(
+    released: Campaign, mastodon: MastodonServer
+) -> None:
+    at = soon(3600)
+    running = start_posting(released, "--at", at)
+    journal = released.folder / "desk-journal.json"
+    wait_until(lambda: '"planned"' in journal.read_text(), seconds=20)
+    running.send_signal(signal.SIGINT)
+    running.communicate()
+    assert running.returncode == 130
+    held = released.desk("post")
+    assert held.code == 10
+    assert held.err.count("it is planned for") == THREE
     given_up = released.desk("post", "--cancel")
     assert given_up.out.count("no longer planned") == THREE
     assert released.desk("post").code == 0
@@ -343,7 +353,7 @@ def test_an_account_that_is_at_most_once_is_never_asked_twice_by_itself(
 def test_two_that_post_at_once_do_not_double(released: Campaign, mastodon: MastodonServer) -> None:
     running = start_posting(released, "--at", soon(8))
     journal = released.folder / "desk-journal.json"
-    wait_until(lambda: "planned" in journal.read_text(), seconds=20)
+    wait_until(lambda: '"planned"' in journal.read_text(), seconds=20)
     second = released.desk("post")
     assert second.code == 1
     assert "under way" in second.err

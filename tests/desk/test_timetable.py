@@ -40,6 +40,6 @@ def test_it_waits_for_the_clock_and_says_how_late_it_is() -> None:
 
 def test_a_span_is_said_in_words() -> None:
     spans = {0: "0 seconds", 45: "45 seconds", 119: "119 seconds", 150: "2 minutes"}
-    spans |= {3600: "60 minutes", 7300: "2 hours"}
+    spans |= {3600: "60 minutes", 7300: "2 hours", 200_000: "2 days"}
     for seconds, words in spans.items():
         assert said(dt.timedelta(seconds=seconds)) == words

@@ -8,7 +8,7 @@ import pytest
 
 from relay.errors import ConfigInvalid
 from tests import photos
-from tests.conftest import RELAY, Answer, Service, Starter, multipart
+from tests.conftest import RELAY, Answer, Service, Starter, configure, multipart
 
 ANSWERS = "https://campaign.example.org/answers"
 QUESTION = "Who protects the women who defend our rights?"
@@ -52,7 +52,10 @@ def test_the_form_offers_a_question_and_names_the_page_of_answers(service: Servi
     assert " required" not in form
 
 
-def test_without_a_page_of_answers_no_question_is_taken(start_service: Starter) -> None:
+def test_without_a_page_of_answers_no_question_is_taken(
+    start_service: Starter, campaign: Path
+) -> None:
+    (campaign / "campaign.toml").write_text('hashtag = "#HerVoice"\n')
     service = start_service()
     form = service.get("/en/").text
     assert 'name="kind"' not in form
@@ -133,9 +136,7 @@ def test_a_question_lies_in_an_envelope_of_the_same_length(service: Service, dir
 def test_a_campaign_file_that_can_not_be_read_keeps_the_relay_from_starting(
     campaign: Path,
 ) -> None:
-    setting = take_questions(campaign)["campaign_file"]
-    with (campaign / "relay.toml").open("a") as lines:
-        lines.write(f"campaign_file = {setting}\n")
+    configure(campaign, **take_questions(campaign))
     (campaign / "campaign.toml").write_text("answers = 7\n")
     done = subprocess.run(
         [RELAY, "serve", "--config", campaign / "relay.toml"],
