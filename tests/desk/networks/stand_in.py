@@ -149,6 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
                     "wsgi.input": io.BytesIO(body),
                 },
                 strict=True,
+                spool_limit=1 << 24,  # or a file would be left open
+                memory_limit=1 << 25,
             )
             fields = {name: form.getall(name) for name in form}
             files = {name: parts[name].raw for name in parts}
