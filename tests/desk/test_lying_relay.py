@@ -658,6 +658,11 @@ async def test_a_refusal_forgets_what_was_sent_and_not_what_was_confirmed(
     with pytest.raises(NothingThere):
         await hand_over(relay, desk, said(desk, Verdict.POST))
     assert desk.read().verdicts.later == {}
+    for answer, refusal in ((RelayUnreachable(), RelayUnreachable), (NothingThere(), NothingThere)):
+        relay.verdict = answer
+        with pytest.raises(refusal):
+            await hand_over(relay, desk, said(desk, Verdict.POST))
+        assert desk.read().verdicts.said_later(ONE) == {Verdict.POST: "sent"}, "it may have acted"
     relay.verdict = {"already": False}
     await hand_over(relay, desk, said(desk, Verdict.POST))
     relay.verdict = NothingThere("The relay knows no submission of this number.")

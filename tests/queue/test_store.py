@@ -24,6 +24,7 @@ from relay.queue.look import look_at_queue
 from relay.queue.states import Reason, State, Verdict
 from relay.queue.store import PRAGMAS, SealedQueue
 from relay.queue.verdicts import Decision, SignedVerdict
+from tests.conftest import Service
 
 DAY = dt.date(2026, 3, 19)
 ONE = dt.timedelta(days=1)
@@ -232,6 +233,23 @@ async def test_a_database_of_version_1_is_upgraded_and_loses_nothing(
     with closing(sqlite3.connect(older)) as old, closing(sqlite3.connect(path)) as new:
         shape = "SELECT type, name, sql FROM sqlite_master WHERE name LIKE 'submission%'"
         assert sorted(old.execute(shape)) == sorted(new.execute(shape))
+
+
+def test_a_demo_of_the_release_before_is_served_again(service: Service, dirty: bytes) -> None:
+    receipt = service.send(dirty).receipt
+    assert service.stop() == 0
+    path, newer = service.folder / "queue.sqlite", service.folder / "newer.sqlite"
+    path.rename(newer)
+    path.touch(mode=0o600)
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(VERSION_1)
+        database.execute("ATTACH ? AS newer", (str(newer),))
+        for table in TABLES:
+            database.execute(f"INSERT INTO {table} SELECT * FROM newer.{table}")  # noqa: S608
+        database.commit()
+    service.start()
+    assert "is here, locked" in service.post_receipt("receipt", receipt).text
+    assert service.desk("pull", "--to", "sealed").code == 0
 
 
 async def test_an_upgrade_that_fails_changes_nothing(queue: SealedQueue, path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_photo_of_five_megabytes_goes_through_tor_and_is_taken_back(
     record_testsuite_property("upload_s", round(took_s, 2))
     record_testsuite_property("upload_bytes_per_s", round(large_photo.stat().st_size / took_s))
     assert sent.status == 200, sent.text
-    assert "Your photo is here" in her.post_receipt("receipt", sent.receipt).text
+    assert "What you sent is here" in her.post_receipt("receipt", sent.receipt).text
     assert her.post_receipt("withdraw", sent.receipt).status == 200
     assert "Nothing is kept" in her.post_receipt("receipt", sent.receipt).text
     assert relay_there.is_running()

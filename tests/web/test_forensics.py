@@ -32,6 +32,7 @@ import pytest
 from relay import memory
 from tests import doors, photos
 from tests.conftest import Answer, Service, Starter, multipart, wait_until
+from tests.web.test_questions import take_questions
 
 FORGOTTEN_S = 2
 MIB = 1 << 20
@@ -321,6 +322,20 @@ def test_an_accepted_photo_is_forgotten(  # noqa: PLR0913 - two choices
         sender.connection.close()
     sender.assert_forgotten()
     assert sealed(service, tmp_path) == [clean], "what was looked for is what was sealed"
+
+
+@pytest.mark.parametrize("alphabet", [LATIN, DARI], ids=["latin", "dari"])
+def test_a_question_is_forgotten(
+    start_service: Starter, campaign: Path, new_sender: NewSender, alphabet: str
+) -> None:
+    sender = new_sender(start_service(**take_questions(campaign)), alphabet)
+    refused = sender.send(kind="question")
+    assert "chose a photo too" in refused.text
+    sender.assert_forgotten()
+    sender.photo = b""
+    assert sender.send(kind="question").status == 200
+    assert "receipt" in sender.hers
+    sender.assert_forgotten()
 
 
 def test_what_waits_to_be_sent_can_not_be_read(
