@@ -126,6 +126,8 @@ def test_nobody_reads_where_it_was_posted_at_the_relay(
     released: Campaign, mastodon: MastodonServer
 ) -> None:
     assert released.desk("post").code == 0
+    told = " ".join([*mastodon.asked, *mastodon.keys, *texts(mastodon)])
+    assert not any(one in told for one in released.ids), "nor our numbers at the network"
     log = released.desk("log").out
     assert log.count(" posted ") == THREE
     kept = (released.folder / "queue.sqlite").read_bytes()
