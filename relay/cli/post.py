@@ -103,7 +103,13 @@ class _Report:
             result_json(
                 {
                     "posted": [
-                        {"id": one.id, "account": one.account, "url": one.url} for one in placed
+                        {
+                            "id": one.id,
+                            "account": one.account,
+                            "url": one.url,
+                            "late_s": round(one.late.total_seconds(), 2),
+                        }
+                        for one in placed
                     ],
                     "not_posted": [
                         {"id": one.id, "account": one.account, "stage": one.stage, "why": one.why}

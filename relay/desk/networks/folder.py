@@ -15,14 +15,13 @@ from pathlib import Path
 
 from relay.desk.journal import make_private, read_file, replace_file
 from relay.desk.networks import Placed, Post, check_post
+from relay.desk.spreadsheet import marked
 from relay.errors import CantTakeDown, Corrupt, PostFailed, PostRefused
 
 TABLE = "posts.csv"
 _COLUMNS = ("picture", "caption", "alt", "language")
 _SUFFIXES = (".jpg", ".txt", "-alt.txt")
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would work out; source: OWASP
-_SAFE = "'"
 _THAT_DAY = 315532800  # 1980-01-01, UTC, for every file: the day of none of them
 _MOST_BYTES = 64 << 20
 _ENCODING = "utf-8-sig"  # without a mark, spreadsheets guess
@@ -63,7 +62,7 @@ class Folder:
             for suffix, content in zip(_SUFFIXES, texts, strict=True):
                 self._write(f"{key}{suffix}", content)
             row = (f"{key}.jpg", post.text, post.picture.alt, post.language)
-            self._write_table([*rows, dict(zip(_COLUMNS, map(_defuse, row), strict=True))])
+            self._write_table([*rows, dict(zip(_COLUMNS, map(marked, row), strict=True))])
         return self._placed(key)
 
     def find(self, post: Post, key: str, prepared: Mapping[str, str]) -> Placed | None:
@@ -156,7 +155,3 @@ def _check_key(key: str) -> None:
 
 def _has(rows: list[Row], key: str) -> bool:
     return any(row["picture"] == f"{key}.jpg" for row in rows)
-
-
-def _defuse(cell: str) -> str:
-    return f"{_SAFE}{cell}" if cell.startswith(_FORMULA) else cell
