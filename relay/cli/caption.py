@@ -97,9 +97,8 @@ def _change(
         captions = _read(arguments.source)
     files.keep(submission_id, captions)
     if arguments.edit:
-        captions = _edit(files, submission_id)
-        files.keep(submission_id, captions)
-    return captions
+        files.keep(submission_id, _edit(files, submission_id))
+    return _as_kept(files, submission_id)
 
 
 def _read(source: Path) -> Captions:
@@ -129,9 +128,14 @@ def _edit(files: CaptionFiles, submission_id: str) -> Captions:
                 destroy_file(other)
     if code:
         raise ConfigInvalid(f"{editor} ended with an error: nothing was changed.")
+    return _as_kept(files, submission_id)
+
+
+def _as_kept(files: CaptionFiles, submission_id: str) -> Captions:
+    """Return what will be posted: what lies there, and not what was meant."""
     captions = files.read(submission_id)
     if captions is None:
-        raise ConfigInvalid(f"{path} is gone. Run it again.")
+        raise ConfigInvalid(f"{files.path(submission_id)} is gone. Run it again.")
     return captions
 
 

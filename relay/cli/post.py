@@ -23,7 +23,7 @@ from relay.config import DeskConfig
 from relay.desk.captions import CaptionFiles
 from relay.desk.client import DeskClient
 from relay.desk.decide import find_id
-from relay.desk.eligible import Held, Ready, Rules, Sorter
+from relay.desk.eligible import Held, Ready, Rules, Sorter, find_few
 from relay.desk.instant import read_instant
 from relay.desk.journal import Journal, JournalFile
 from relay.desk.networks import Network
@@ -52,9 +52,10 @@ def add_command(actions: Any) -> None:
     poster.add_argument("--late", action="store_true", help="with --at: now, although it is past")
     poster.add_argument("--force", action="store_true", help="even fewer than min_batch")
     unknown = poster.add_mutually_exclusive_group()
-    unknown.add_argument("--again", action="store_true", help="also what did not arrive, you know")
-    unknown.add_argument("--posted", action="store_true", help="these stand there, you have looked")
+    unknown.add_argument("--again", action="store_true", help="you have looked: it is not there")
+    unknown.add_argument("--posted", action="store_true", help="you have looked: it stands there")
     unknown.add_argument("--cancel", action="store_true", help="give up what is only planned")
+    poster.add_argument("--account", default="", metavar="NAME", help="this one alone")
     poster.add_argument("--dry-run", action="store_true", help="show the timetable, post nothing")
     poster.add_argument("--json", action="store_true")
     poster.set_defaults(run=_post)
@@ -131,8 +132,12 @@ def _lateness(outcome: Outcome) -> str:
 def _post(arguments: argparse.Namespace) -> int:
     if arguments.late and not arguments.at:
         raise ConfigInvalid("--late goes with --at.")
+    if (arguments.posted or arguments.again) and not arguments.ids:
+        raise ConfigInvalid("Type the numbers of those that you have looked for.")
     config = DeskConfig.load(arguments.config)
     networks, journal_file = load_networks(config), JournalFile(config.folder)
+    if arguments.account and arguments.account not in networks:
+        raise ConfigInvalid(f"There is no account of this name. There are: {', '.join(networks)}")
     if arguments.cancel or arguments.posted:
         with alone(config.folder):
             return _set_stages(arguments, journal_file)
@@ -169,21 +174,27 @@ def _choose(
     """Return what may be posted; say what may not, and whether the batch is too small."""
     journal_file = JournalFile(config.folder)
     journal = journal_file.read()
-    rules = Rules(at=arguments.at, same_day=config.same_day_post, again=arguments.again)
+    rules = Rules(
+        at=arguments.at,
+        same_day=config.same_day_post,
+        again=arguments.again,
+        account=arguments.account,
+        is_named=bool(arguments.ids),
+    )
     sorter = Sorter(journal, CaptionFiles(journal_file), networks, rules)
     when = max(arguments.at or now(), now())
     ready, held = sorter.sort(_ids(arguments, journal), when)
     report.hold(held)
-    if len(ready) >= config.min_batch or all(one.is_old for one in ready):
+    few = find_few(ready, journal, config.min_batch)
+    if not few:
         return ready
-    words = f"{len(ready)} ready, and min_batch is {config.min_batch}."
+    words = f"{len(few)} ready, and min_batch is {config.min_batch}."
     if arguments.force:
         say(f"{words} {_RISK}")
         return ready
-    waiting = [one for one in ready if not one.is_old]
-    report.hold([Held(id=one.id, why=f"{words} Wait for more, or --force.") for one in waiting])
+    report.hold([Held(id=one.id, why=f"{words} Wait for more, or --force.") for one in few])
     say(_RISK)
-    return [one for one in ready if one.is_old]
+    return [one for one in ready if one not in few]
 
 
 def _ids(arguments: argparse.Namespace, journal: Journal) -> list[str]:
@@ -267,10 +278,8 @@ def _set_stages(arguments: argparse.Namespace, journal_file: JournalFile) -> int
     """Give up what is planned, or note that what nobody knew of stands there.
 
     Raises:
-        NothingThere: there is no such post. ConfigInvalid: no number was typed.
+        NothingThere: there is no such post.
     """
-    if arguments.posted and not arguments.ids:
-        raise ConfigInvalid("--posted: type the numbers of those that you have seen there.")
     before = Stage.UNKNOWN if arguments.posted else Stage.PLANNED
     with journal_file.update() as journal:
         ids = [find_id(journal, given, opened=True) for given in arguments.ids]
@@ -278,7 +287,7 @@ def _set_stages(arguments: argparse.Namespace, journal_file: JournalFile) -> int
             (submission_id, account)
             for submission_id in ids or journal.posts
             for account, record in journal.posts.get(submission_id, {}).items()
-            if record.stage is before
+            if record.stage is before and arguments.account in ("", account)
         ]
         for submission_id, account in changed:
             if arguments.posted:

@@ -26,7 +26,9 @@ def add_command(actions: Any) -> None:
     """Add `desk take-down`."""
     parser = actions.add_parser("take-down", help="delete the posts that senders want gone")
     parser.add_argument("ids", nargs="*", metavar="ID", help="default: all that are asked for")
-    parser.add_argument("--deleted", action="store_true", help="you have deleted the rest by hand")
+    parser.add_argument(
+        "--deleted", action="store_true", help="you have looked, and deleted the rest by hand"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show where they stand")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_take_down)
@@ -35,6 +37,8 @@ def add_command(actions: Any) -> None:
 def _take_down(arguments: argparse.Namespace) -> int:
     config = DeskConfig.load(arguments.config)
     networks = load_networks(config) if config.accounts else {}
+    if arguments.deleted and not arguments.ids:
+        raise ConfigInvalid("--deleted: type the numbers of those that you have looked for.")
 
     async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
         relay = Relay(client=client, journal_file=journal_file, identity=identity)
@@ -45,11 +49,6 @@ def _take_down(arguments: argparse.Namespace) -> int:
             ids = ids or journal.take_down
             if not ids:
                 raise NothingThere("Nobody asks to take a post down.")
-            if not networks and not arguments.deleted:
-                raise ConfigInvalid(
-                    "desk.toml names no accounts, so nothing is known of posts. Delete them by "
-                    "hand, then add --deleted."
-                )
             if arguments.dry_run:
                 return _show(ids, journal, arguments)
             done = [await _one(relay, networks, one, arguments) for one in ids]
@@ -71,9 +70,10 @@ async def _one(
         for account in done.deleted:
             result(f"{submission_id} {account}: deleted")
     for account, (url, why) in done.left.items():
-        say(f"{submission_id}: {account}: STILL THERE: {printable(f'{why} {url}'.strip())}")
+        say(f"{submission_id}: {account}: NOT DELETED: {printable(f'{why} {url}'.strip())}")
     if done.left:
-        say(f"    Delete it by hand, then: relay desk take-down {submission_id} --deleted")
+        say("    When you have looked, and deleted what stands there by hand:")
+        say(f"    relay desk take-down {submission_id} --deleted")
         return done
     say_undestroyed(done.destruction.failed)
     with suppress(NothingThere):  # nobody asks for it any more: the relay has forgotten it

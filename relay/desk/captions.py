@@ -91,7 +91,7 @@ def _first(found: Iterable[str | None]) -> str:
 
 def _unmarked(message: str) -> str:
     """Return a message in which no line can be taken for the head of a part."""
-    return re.sub(r"(?m)^\s*=+", "", message)
+    return re.sub(r"(?m)^[\s=]+", "", message)
 
 
 def _caption(texts: Texts, network: str) -> str | None:

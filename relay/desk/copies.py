@@ -90,16 +90,21 @@ class _Copy:
 
 
 def _copies(submission_id: str, journal: Journal) -> list[_Copy]:
-    files = (journal.sealed, journal.shown, journal.captions)
-    places = [place for memory in files for place in memory.get(submission_id, [])]
-    copies = [_single(Path(place)) for place in places]
+    sealed, shown = (memory.get(submission_id, []) for memory in (journal.sealed, journal.shown))
+    copies = [_single(Path(place)) for place in (*sealed, *shown)]
+    copies += [_caption(Path(place)) for place in journal.captions.get(submission_id, [])]
     opened = map(_opened, map(Path, journal.opened.get(submission_id, {})))
     return [*copies, *opened]
 
 
 def _single(path: Path) -> _Copy:
-    """An envelope, a contact sheet, or the words of a post."""
+    """An envelope or a contact sheet."""
     return _Copy(place=path, files=[path, unfinished(path)])
+
+
+def _caption(path: Path) -> _Copy:
+    """The words of a post, and what an editor that was killed has left beside them."""
+    return _Copy(place=path, files=[path, *sorted(path.parent.glob(f"*{path.stem}*"))])
 
 
 def _opened(folder: Path) -> _Copy:

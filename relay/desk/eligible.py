@@ -1,6 +1,7 @@
 """What may be posted now, and why the rest may not: what she chose is binding."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from relay.desk.captions import CaptionFiles, Captions
 from relay.desk.journal import Journal
 from relay.desk.networks import Network
-from relay.desk.posts import Records, Stage
+from relay.desk.posts import Records, Stage, is_public
 from relay.errors import ConfigInvalid, NothingThere, RelayError
 from relay.seal.envelope import SUBMISSION_NAME, Submission
 
@@ -24,7 +25,7 @@ _HELD_DAYS = 2
 class Ready:
     """A photo that may be posted, its words, and the accounts that it still has to go to.
 
-    is_old: of a batch that was begun before.
+    is_public: it stands somewhere already. batch: of which it is, if it was planned before.
     """
 
     id: str
@@ -32,7 +33,8 @@ class Ready:
     submission: Submission
     captions: Captions
     accounts: tuple[str, ...]
-    is_old: bool
+    is_public: bool
+    batch: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +49,16 @@ class Held:
 class Rules:
     """What the campaign and the command say. at: the one instant for all; else random ones.
 
-    same_day: post on the day of arrival, which gives away when she sent it. again: the accounts'
-    posts whose outcome is unknown, too.
+    same_day: post on the day of arrival, which gives away when she sent it. again: also where the
+    outcome is unknown. account: this one alone. is_named: somebody has typed the numbers, so that
+    a photo that stands somewhere goes to accounts that it was never meant for, too.
     """
 
     at: dt.datetime | None = None
     same_day: bool = False
     again: bool = False
+    account: str = ""
+    is_named: bool = False
 
 
 class Sorter:
@@ -90,13 +95,16 @@ class Sorter:
         return ready, held
 
     def _accounts(self, records: Records) -> list[str]:
-        """Return the accounts that it still has to go to."""
+        """Return the accounts that it still has to go to.
+
+        One that is new in the accounts file, or has a new name there, gets nothing of what stands
+        elsewhere already.
+        """
         over = {Stage.PLACED, Stage.REMOVED} | (set() if self._rules.again else {Stage.UNKNOWN})
-        return [
-            name
-            for name in self._networks
-            if name not in records or records[name].stage not in over
-        ]
+        wanted = [name for name in self._networks if self._rules.account in ("", name)]
+        if is_public(records) and not self._rules.is_named:
+            wanted = [name for name in wanted if name in records]
+        return [name for name in wanted if name not in records or records[name].stage not in over]
 
     def _unknown(self, records: Records) -> list[str]:
         unknown = [name for name, record in records.items() if record.stage is Stage.UNKNOWN]
@@ -131,7 +139,8 @@ class Sorter:
             submission=submission,
             captions=captions,
             accounts=tuple(accounts),
-            is_old=any(record.stage is not Stage.REFUSED for record in records.values()),
+            is_public=is_public(records),
+            batch=next((record.batch for record in records.values()), ""),
         )
 
     def _refuse_other_moment(self, records: Records) -> None:
@@ -156,6 +165,25 @@ def find_folder(journal: Journal, submission_id: str) -> Path:
     if found is None:
         raise NothingThere("it is not open here. Open it: relay desk open")
     return found
+
+
+def find_few(ready: Sequence[Ready], journal: Journal, min_batch: int) -> list[Ready]:
+    """Return those that would go out among too few: nowhere public yet, and not of a large batch.
+
+    A batch that was cut short counts with what of it is public by now, and without what was taken
+    back since.
+    """
+    fresh = [one for one in ready if not one.is_public]
+    if len(fresh) >= min_batch:
+        return []
+    names = {one.id for one in fresh}
+    sizes = Counter(
+        record.batch
+        for submission_id, records in journal.posts.items()
+        if submission_id in names or is_public(records)
+        for record in [*records.values()][:1]
+    )
+    return [one for one in fresh if not one.batch or sizes[one.batch] < min_batch]
 
 
 def refuse_withdrawn(journal: Journal, submission_id: str) -> None:

@@ -187,8 +187,10 @@ class Journal:
         """Remember for good that these were taken back or have expired."""
         self.gone = sorted({*self.gone, *ids})
         for submission_id in self.gone:
-            for memory in (self.looked, self.covered, self.covering):
+            for memory in (self.looked, self.covered, self.covering, self.reasons, self.days):
                 memory.pop(submission_id, None)
+            if not any(record.is_begun for record in self.posts.get(submission_id, {}).values()):
+                self.posts.pop(submission_id, None)
 
     def covers_of(self, submission_id: str) -> tuple[Box, ...]:
         """Return what this desk has covered of it, or is about to."""

@@ -7,8 +7,10 @@ by calling it again: what may have been sent is asked for, or shown as unknown, 
 import asyncio
 import datetime as dt
 import fcntl
+import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -47,6 +49,8 @@ _PAUSE_S, _MOMENT_PAUSE_S = 60.0, 2.0  # after a first failure; each further one
 # Pictures are brought there so long before the instant: networks forget those that no post shows.
 _PREPARE = dt.timedelta(minutes=15)
 _ASK = dt.timedelta(minutes=1)  # who takes a photo back later than this before it, is too late
+_STALE = dt.timedelta(seconds=90)  # then the relay is asked anew
+_ASK_S = 20.0  # for an answer
 _ASK_AGAIN_S = 5.0
 
 
@@ -118,6 +122,7 @@ class Poster:
         self._told = told
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="post")
         self._pictures: dict[str, Picture] = {}
+        self._asked = dt.datetime.min.replace(tzinfo=dt.UTC)  # the relay
 
     # -- what was begun before -----------------------------------------------------------------
 
@@ -133,14 +138,18 @@ class Poster:
     def plan(
         self, ready: Sequence[Ready], instants: Iterable[dt.datetime], *, is_moment: bool
     ) -> None:
-        """Write down when each is to be posted; what may have been sent keeps its instant."""
+        """Write down when each is to be posted, and that they are one batch.
+
+        What may have been sent keeps its instant.
+        """
+        batch = secrets.token_hex(8)
         with self._journal_file.update() as journal:
             for one, instant in zip(ready, instants, strict=True):
                 records = journal.posts.setdefault(one.id, {})
                 for account in one.accounts:
                     at = instant.isoformat()
                     record = records.setdefault(account, Record(at=at))
-                    record.is_moment = is_moment
+                    record.is_moment, record.batch = is_moment, batch
                     if record.stage is not Stage.SENDING:
                         record.stage, record.at, record.why = Stage.PLANNED, at, ""
 
@@ -162,7 +171,8 @@ class Poster:
                 self.plan(waiting, draw(len(waiting), now(), pause_s), is_moment=False)
                 continue
             tasks.append(asyncio.create_task(self._post_one(waiting.pop(0))))
-        await asyncio.gather(*tasks)
+        await _end_all(tasks)
+        await self.report()  # not one by one: that would tell the relay which post is whose
 
     async def _post_one(self, one: Ready) -> None:
         try:
@@ -173,7 +183,6 @@ class Poster:
         for account in shuffled(one.accounts):
             await self._try(one, account, _PAUSE_S)
         del self._pictures[one.id]
-        await self.report()
         return None
 
     # -- all at one instant --------------------------------------------------------------------
@@ -198,7 +207,7 @@ class Poster:
         if not may_be_late:
             _refuse_late(late)
         jobs = [(one, account) for one in prepared for account in one.accounts]
-        await asyncio.gather(*(self._try(*job, _MOMENT_PAUSE_S) for job in jobs))
+        await _end_all(self._try(*job, _MOMENT_PAUSE_S) for job in jobs)
         await self.report()
 
     async def _prepare_all(self, ready: Sequence[Ready]) -> list[Ready]:
@@ -212,7 +221,7 @@ class Poster:
                 continue
             prepared.append(one)
         jobs = [(one, account) for one in prepared for account in one.accounts]
-        await asyncio.gather(*(self._bring(*job) for job in jobs))
+        await _end_all(self._bring(*job) for job in jobs)
         return prepared
 
     async def _bring(self, one: Ready, account: str) -> None:
@@ -247,15 +256,15 @@ class Poster:
         Raises:
             RelayError: no answer, or none that can be trusted.
         """
-        await ask_again(self._relay.client, self._journal_file)
-        standing = []
+        try:
+            await asyncio.wait_for(ask_again(self._relay.client, self._journal_file), _ASK_S)
+        except TimeoutError:
+            raise RelayUnreachable from None
+        self._asked = now()
+        standing, journal = [], self._journal_file.read()
         for one in ready:
             try:
-                refuse_withdrawn(self._journal_file.read(), one.id)
-                # It forgets what is too old, and to her it is gone then.
-                await self._relay.declare(one.id, Verdict.RELEASE)
-            except RelayUnreachable:
-                raise
+                refuse_withdrawn(journal, one.id)
             except RelayError as error:
                 if len(ready) == 1:
                     raise
@@ -265,14 +274,19 @@ class Poster:
         return standing
 
     async def _prepare_picture(self, one: Ready) -> None:
-        """Redraw and look at a photo in the box once more.
+        """See that the relay still holds it as released; redraw and look at it in the box again.
+
+        The relay forgets what is too old, and to its sender it is gone then.
 
         Raises:
             StillVisible: something can be seen that was not there when it was released.
+            RelayError: it is not held, or can't be read.
         """
-        if one.id in self._pictures:
-            return
-        examined = await examine_opened(one.folder, self._journal_file.read(), self._scrubber)
+        await self._relay.declare(one.id, Verdict.RELEASE)
+        try:
+            examined = await examine_opened(one.folder, self._journal_file.read(), self._scrubber)
+        except OSError as error:
+            raise RelayError(f"{one.folder}: {error.strerror}. Open it again.") from None
         if examined.photo is None:
             raise Corrupt("There is no photo in it.")
         self._refuse_visible(examined)
@@ -313,18 +327,35 @@ class Poster:
         return record
 
     async def _prepare(self, one: Ready, account: str) -> Record:
-        """Bring the picture there once, and write down what the network says of it."""
-        record = self._record(one, account)
-        if not record.prepared:
+        """Bring the picture there once, and write down what the network says of it.
+
+        Where it was covered, or described otherwise, since it was brought there, it goes anew.
+        """
+        record, shows = self._record(one, account), _digest(self._pictures[one.id])
+        if not record.prepared or record.shows != shows:
             network, post = self._networks[account], self._post(one, account)
             brought = await self._in_thread(lambda: network.prepare(post, record.key))
-            record = self._write(one, account, prepared=brought)
+            record = self._write(one, account, prepared=brought, shows=shows)
         return record
+
+    async def _find(self, one: Ready, account: str) -> Placed | None:
+        """Return where an earlier picture of it stands already, if one was sent."""
+        record, network = self._record(one, account), self._networks[account]
+        is_other = record.shows != _digest(self._pictures[one.id])
+        if record.stage is not Stage.SENDING or not is_other:
+            return None  # what is the same is asked for by sending it again
+        post = self._post(one, account)
+        found = await self._in_thread(lambda: network.find(post, record.key, record.prepared))
+        if found is None:
+            self._write(one, account, stage=Stage.PLANNED, prepared={})
+        return found
 
     async def _try(self, one: Ready, account: str, pause_s: float) -> None:
         """Post, and where that fails, again after a pause that grows; say what became of it."""
         for left in reversed(range(_TRIES)):
             try:
+                if now() - self._asked > _STALE:
+                    await self._ask_relay([one])
                 placed = await self._place(one, account)
             except PostFailed as error:
                 pause = max(pause_s, error.retry_after_s or 0)
@@ -347,6 +378,8 @@ class Poster:
             PostFailed: not posted, or where the network is exactly once, perhaps.
             PostRefused: not posted. OutcomeUnknown: perhaps posted.
         """
+        if found := await self._find(one, account):
+            return found
         network, record = self._networks[account], await self._prepare(one, account)
         was_sent = record.stage is Stage.SENDING
         record = self._write(one, account, stage=Stage.SENDING)
@@ -396,6 +429,18 @@ class Poster:
                 await self._relay.declare(submission_id, Verdict.POST)
             except RelayError as error:
                 self._told.say(f"{submission_id}: posted, and the relay not told: {error.message}")
+
+
+async def _end_all(works: Iterable[Awaitable[None]]) -> None:
+    """Wait for all of them; what went wrong in one stops none of the others, and is raised then."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def _digest(picture: Picture) -> str:
+    """Return a name for what a network was brought."""
+    return hashlib.sha256(picture.alt.encode() + b"\0" + picture.jpeg).hexdigest()
 
 
 def _refuse_late(late: dt.timedelta) -> None:

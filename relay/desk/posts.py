@@ -30,15 +30,18 @@ class Record:
     """One post. Written down before each step, so that a kill at any moment doubles nothing.
 
     at: the instant it is planned for (ISO 8601, UTC). is_moment: one for all, which somebody named;
-    else drawn at random. key: random, its name for good. prepared: what the network said of the
-    picture. why: it was refused.
+    else drawn at random. batch: names those that were planned together. key: random, its name for
+    good. prepared: what the network said of the picture. shows: SHA-256 of that picture and its
+    alt. why: it was refused.
     """
 
     at: str
     is_moment: bool = False
     stage: Stage = Stage.PLANNED
     key: str = field(default_factory=lambda: secrets.token_hex(_KEY_BYTES))
+    batch: str = ""
     prepared: dict[str, str] = field(default_factory=dict)
+    shows: str = ""
     uri: str = ""
     url: str = ""
     why: str = ""
@@ -57,7 +60,8 @@ class Record:
     def parse(cls, fields: Mapping[str, Any]) -> "Record":
         """Read what a journal holds; a ValueError or TypeError where something is amiss."""
         record = cls(**{**fields, "stage": Stage(fields["stage"])})
-        words = [record.at, record.key, record.uri, record.url, record.why]
+        words = [record.at, record.key, record.batch, record.shows]
+        words += [record.uri, record.url, record.why]
         words += [*record.prepared, *record.prepared.values()]
         if not all(isinstance(word, str) for word in words) or type(record.is_moment) is not bool:
             raise TypeError
@@ -73,3 +77,8 @@ def is_over(records: Iterable[Record]) -> bool:
     """Whether every post that was begun has ended well, and there is one."""
     stages = {record.stage for record in records}
     return Stage.PLACED in stages and not stages & {Stage.PLANNED, Stage.SENDING}
+
+
+def is_public(records: Records) -> bool:
+    """Whether it stands somewhere."""
+    return any(record.stage is Stage.PLACED for record in records.values())

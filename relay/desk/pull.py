@@ -178,8 +178,10 @@ def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
         for one in handout.gone
         if confirmed.get(one) == Verdict.RELEASE and one not in journal.gone
     ]
-    journal.take_down = sorted(pulled.take_down)
     journal.lose(one for one in handout.gone if one not in pulled.disputed)
+    # What was asked for once stays so until it is done: a relay forgets, and may lie.
+    journal.take_down = sorted({*journal.take_down, *pulled.take_down} - {*journal.gone})
+    pulled.take_down = list(journal.take_down)
     for lease in handout.leases.values():
         journal.pin_day(lease.id, lease.day)
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from relay.desk.copies import Destruction, destroy_copies
 from relay.desk.journal import JournalFile
 from relay.desk.networks import Network, Picture, Placed, Post
-from relay.desk.posts import Record, Stage
+from relay.desk.posts import Record, Records, Stage
 from relay.errors import CantTakeDown, RelayError
 
 _NOT_THERE = "this account is not in the accounts file"
-_NOBODY_KNOWS = "nobody knows whether it stands there"
+_NOBODY_KNOWS = "nobody knows where it stands there"
+_ANYWHERE = "anywhere"
+_NEVER_POSTED = "this desk has posted it nowhere. Has a colleague, or somebody by hand?"
 
 
 @dataclass(kw_only=True)
@@ -32,19 +34,21 @@ def take_down(
 ) -> TakenDown:
     """Delete every post of a submission, and the copies here once none is left.
 
-    is_deleted: somebody has deleted by hand what could not be deleted from here.
+    is_deleted: somebody has looked, and deleted by hand what can't be deleted from here.
     """
     done = TakenDown(id=submission_id)
-    for account, record in journal_file.read().posts.get(submission_id, {}).items():
-        if record.stage is Stage.REMOVED:
-            continue
+    records = journal_file.read().posts.get(submission_id, {})
+    begun = {account: record for account, record in records.items() if record.is_begun}
+    if not begun and not is_deleted and not _was_removed(records):
+        done.left[_ANYWHERE] = ("", _NEVER_POSTED)
+    for account, record in begun.items():
         try:
-            _delete(networks.get(account), record, is_deleted=is_deleted)
+            _delete(networks.get(account), record)
         except RelayError as error:
-            done.left[account] = (record.url, error.message)
-            continue
-        if record.is_begun:
-            done.deleted.append(account)
+            if not is_deleted:
+                done.left[account] = (record.url, error.message)
+                continue
+        done.deleted.append(account)
         with journal_file.update() as journal:
             journal.posts[submission_id][account] = Record(at=record.at, stage=Stage.REMOVED)
     if not done.left:
@@ -53,14 +57,16 @@ def take_down(
     return done
 
 
-def _delete(network: Network | None, record: Record, *, is_deleted: bool) -> None:
+def _was_removed(records: Records) -> bool:
+    return any(record.stage is Stage.REMOVED for record in records.values())
+
+
+def _delete(network: Network | None, record: Record) -> None:
     """Return where the post is not there any more.
 
     Raises:
         RelayError: it is, or may be.
     """
-    if not record.is_begun or is_deleted:
-        return
     if network is None:
         raise CantTakeDown(_NOT_THERE)
     placed = Placed(uri=record.uri, url=record.url)
@@ -71,6 +77,8 @@ def _delete(network: Network | None, record: Record, *, is_deleted: bool) -> Non
         if found is None:
             return
         placed = found
+    if not placed.uri:
+        raise CantTakeDown(_NOBODY_KNOWS)
     network.take_down(placed)
 
 

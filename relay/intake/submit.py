@@ -148,7 +148,9 @@ class Intake:
             recipient_slots=campaign.recipient_slots,
         )
         digest = digest_content([b"question", text.encode()])
-        return Asked(receipt=await self._enqueue(envelope, token, digest))
+        # A question costs a flooder no upload: the other half of the queue is for photos.
+        most = max(1, self.queue.limit(self.most_queued) // 2)
+        return Asked(receipt=await self._enqueue(envelope, token, digest, most=most))
 
     async def show(
         self, untrusted_ticket: str, choice: Choice, way: Way = ANY_WAY
@@ -270,8 +272,12 @@ class Intake:
             receipt=receipt, removed=draft.removed, report=report, preview=preview
         )
 
-    async def _enqueue(self, envelope: bytes, token: bytes, digest: bytes) -> str:
+    async def _enqueue(
+        self, envelope: bytes, token: bytes, digest: bytes, *, most: int | None = None
+    ) -> str:
         """Keep the envelope and return its receipt: the same one for a double send.
+
+        most: how many envelopes there may be, where it is not as many as for a photo.
 
         What was taken back, returned or has expired is not here any more, so that sending it
         again is a new submission with a new receipt.
@@ -281,7 +287,7 @@ class Intake:
             hashed = self.keys.hash_receipt(receipt)
             try:
                 is_kept = await self.queue.enqueue(
-                    envelope, hashed, today=utc_today(), most=self.most_queued
+                    envelope, hashed, today=utc_today(), most=most or self.most_queued
                 )
             except NotKept:
                 self.door.close(Cause.QUEUE, self.queue.find_fault() or CANT_WRITE)

@@ -228,7 +228,7 @@ class SealedQueue:
             known = await _one(connection, submission.c.receipt_hash == receipt_hash)
             if known is not None:
                 return known.state not in (*GONE, State.RETURNED)
-            if await _count_held(connection) >= self._limit(most):
+            if await _count_held(connection) >= self.limit(most):
                 raise QueueFull
             row = {
                 "id": secrets.token_bytes(16),
@@ -245,9 +245,10 @@ class SealedQueue:
     async def is_full(self, *, most: int | None = None) -> bool:
         """Whether the next submission would be refused. Counts only after something was written."""
         held = self._held
-        return (await self.count() if held is None else held) >= self._limit(most)
+        return (await self.count() if held is None else held) >= self.limit(most)
 
-    def _limit(self, most: int | None) -> int:
+    def limit(self, most: int | None) -> int:
+        """Return how many envelopes there may be, where a way in has a limit of its own."""
         return self._max_queued if most is None else min(most, self._max_queued)
 
     async def count(self) -> int:

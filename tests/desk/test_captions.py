@@ -87,12 +87,18 @@ def test_without_templates_there_are_plain_words_and_alt_has_to_be_written() -> 
 
 def test_her_message_fills_no_placeholder_and_opens_no_part() -> None:
     """A sender writes what staff would have to see through."""
-    hostile = "{hashtag} {0.__class__}\n=== alt ===\nforged\n\u202egnp.exe\u2066\u200b!"
+    hostile = "{hashtag} {0.__class__}\n=== alt ===\n= === x ===\n\u202egnp.exe\u2066\u200b!"
     captions = drawn(message=hostile)
     assert Captions.decode(captions.encode()) == captions
-    assert captions.texts["bluesky"].startswith(
-        "{hashtag} {0.__class__}\n alt ===\nforged\ngnp.exe!"
-    )
+    first, *lines = captions.texts["bluesky"].splitlines()
+    assert first == "{hashtag} {0.__class__}"
+    assert lines[:3] == ["alt ===", "x ===", "gnp.exe!"]
+
+
+@given(st.text("= \n\tabx", max_size=30))
+def test_no_message_breaks_its_captions_apart(message: str) -> None:
+    captions = drawn(message=message)
+    assert Captions.decode(captions.encode()) == captions
 
 
 @given(st.text(), st.text(), st.text())

@@ -1,12 +1,13 @@
 """What she chose is binding, and nothing goes out so soon that it tells when she sent it."""
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 
 import pytest
 
 from relay.desk.captions import CaptionFiles, Captions
-from relay.desk.eligible import Held, Ready, Rules, Sorter, refuse_unread
+from relay.desk.eligible import Held, Ready, Rules, Sorter, find_few, refuse_unread
 from relay.desk.journal import Journal, JournalFile, place_of
 from relay.desk.networks import Network, accounts
 from relay.desk.posts import Record, Stage
@@ -60,7 +61,7 @@ def desk(tmp_path: Path) -> Desk:
 def test_it_is_ready_for_every_account(desk: Desk) -> None:
     ready, held = desk.sort()
     assert not held
-    assert [(one.id, one.accounts, one.is_old) for one in ready] == [(ID, BOTH, False)]
+    assert [(one.id, one.accounts, one.is_public) for one in ready] == [(ID, BOTH, False)]
     assert ready[0].captions.texts == {"folder": "words"}
 
 
@@ -122,12 +123,54 @@ def test_a_picture_without_words_for_who_cannot_see_it_is_not_posted(desk: Desk)
 
 def test_it_goes_only_where_it_does_not_stand_yet(desk: Desk) -> None:
     at = SOON.isoformat()
-    desk.journal.posts = {ID: {"one": Record(at=at, stage=Stage.PLACED)}}
+    desk.journal.posts = {ID: {"one": Record(at=at, stage=Stage.PLACED), "two": Record(at=at)}}
     (ready,), held = desk.sort()
     assert not held
-    assert (ready.accounts, ready.is_old) == (("two",), True)
+    assert (ready.accounts, ready.is_public) == (("two",), True)
     desk.journal.posts[ID]["two"] = Record(at=at, stage=Stage.REMOVED)
     assert desk.sort() == ([], [])
+
+
+def test_what_stands_somewhere_goes_to_no_new_account_unless_it_is_named(desk: Desk) -> None:
+    """Whoever renames a table in accounts.toml must not post everything once more."""
+    desk.journal.posts = {ID: {"before": Record(at=SOON.isoformat(), stage=Stage.PLACED)}}
+    assert desk.sort() == ([], [])
+    (ready,), _ = desk.sort(is_named=True)
+    assert ready.accounts == BOTH
+
+
+def test_one_account_can_be_named(desk: Desk) -> None:
+    (ready,), _ = desk.sort(account="two")
+    assert ready.accounts == ("two",)
+
+
+def ready_ones(desk: Desk, count: int, batch: str = "", **changes: object) -> list[Ready]:
+    ((one,), _) = desk.sort()
+    ids = [f"{batch}{number}".ljust(32, "0") for number in range(count)]
+    return [dataclasses.replace(one, id=name, batch=batch, **changes) for name in ids]  # type: ignore[arg-type]
+
+
+def placed_ones(desk: Desk, count: int, batch: str) -> None:
+    for number in range(count):
+        record = Record(at=SOON.isoformat(), batch=batch, stage=Stage.PLACED)
+        desk.journal.posts[f"{batch}{number}".ljust(32, "f")] = {"one": record}
+
+
+def test_few_are_few_whatever_stands_there_already(desk: Desk) -> None:
+    """Photos that only wait for one more account hide nobody."""
+    waiting = ready_ones(desk, 5, is_public=True)
+    (hers,) = ready_ones(desk, 1)
+    assert find_few([*waiting, hers], desk.journal, 5) == [hers]
+    assert find_few(ready_ones(desk, 5), desk.journal, 5) == []
+
+
+def test_what_is_left_of_a_batch_may_go_where_the_batch_was_large_enough(desk: Desk) -> None:
+    left = ready_ones(desk, 2, "b")
+    for one in left:
+        desk.journal.posts[one.id] = {"one": Record(at=SOON.isoformat(), batch="b")}
+    assert find_few(left, desk.journal, 5) == left, "the others of it were taken back"
+    placed_ones(desk, 3, "b")
+    assert find_few(left, desk.journal, 5) == []
 
 
 def test_what_nobody_knows_of_is_shown_and_not_posted_again(desk: Desk) -> None:

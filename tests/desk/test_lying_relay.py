@@ -433,8 +433,10 @@ async def test_a_colleagues_older_stick_does_not_wipe_requests_to_take_down(
         learn(journal, SignedManifest(manifest=hers, signer=COLLEAGUE.signer().encoded))
     assert desk.read().take_down == [ONE]
     relay.handout |= {"take_down": []}
-    await pull(relay, desk, ME, desk.folder / "sealed")
-    assert desk.read().take_down == []
+    assert (await pull(relay, desk, ME, desk.folder / "sealed")).take_down == [ONE], "it forgot"
+    with desk.update() as journal:
+        journal.lose([ONE])
+    assert (await pull(relay, desk, ME, desk.folder / "sealed")).take_down == []
 
 
 # -- the log --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.desk.networks import Placed, Post, check_post
 from relay.desk.networks.web import UNREADABLE, NoAnswer, Refusal, Web, read_server, text_in
-from relay.errors import ConfigInvalid, OutcomeUnknown, PostFailed
+from relay.errors import CantTakeDown, ConfigInvalid, OutcomeUnknown, PostFailed
 
 SERVER = "https://graph.facebook.com"
 _VERSION = "v25.0"
@@ -22,6 +22,7 @@ _WAIT = {4, 17, 32, 341, 613}  # limits of calls; nothing was done
 _IN_TROUBLE = {1, 2}  # "unknown", "service": it may have been done
 _GONE = 100  # and a subcode; answered for ids that are not there
 _GONE_SUBCODE = 33
+_GONE_OR_NOT_OURS = "It is gone there, or this token may not delete it. Look there."
 
 
 class FacebookPage:
@@ -88,10 +89,10 @@ class FacebookPage:
         try:
             self._ask("DELETE", placed.uri)
         except Refusal as refusal:
-            is_gone = refusal.status == HTTPStatus.NOT_FOUND or (
-                _code(refusal, "code") == _GONE and _code(refusal, "error_subcode") == _GONE_SUBCODE
-            )
-            if not is_gone:
+            code, subcode = _code(refusal, "code"), _code(refusal, "error_subcode")
+            if code == _GONE and subcode == _GONE_SUBCODE:
+                raise CantTakeDown(_GONE_OR_NOT_OURS) from None
+            if refusal.status != HTTPStatus.NOT_FOUND:
                 raise
 
     def _ask(self, method: str, path: str, **question: Any) -> Any:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from relay.desk.journal import make_private, read_file, replace_file
+from relay.desk.copies import destroy_file
+from relay.desk.journal import make_private, read_file, replace_file, unfinished
 from relay.desk.networks import Placed, Post, check_post
 from relay.desk.spreadsheet import marked
 from relay.errors import CantTakeDown, Corrupt, PostFailed, PostRefused
@@ -66,11 +67,15 @@ class Folder:
         return self._placed(key)
 
     def find(self, post: Post, key: str, prepared: Mapping[str, str]) -> Placed | None:
-        """Look for its row."""
+        """Look for its row. Files without one, which a kill has left, are removed."""
         _check_key(key)
         if not self._path.is_dir():
             return None
-        return self._placed(key) if _has(self._read(), key) else None
+        if _has(self._read(), key):
+            return self._placed(key)
+        with self._alone():
+            self._remove_files(key)
+        return None
 
     def take_down(self, placed: Placed) -> None:
         """Remove its files and its row; whoever has copied them has to be asked."""
@@ -83,9 +88,14 @@ class Folder:
             left = [row for row in rows if row["picture"] != f"{placed.uri}.jpg"]
             if left != rows:
                 self._write_table(left)
-            for suffix in _SUFFIXES:
-                (self._path / f"{placed.uri}{suffix}").unlink(missing_ok=True)
-            self._forget_time(self._path)
+            self._remove_files(placed.uri)
+
+    def _remove_files(self, key: str) -> None:
+        """Remove its files, finished or not."""
+        files = [self._path / f"{key}{suffix}" for suffix in _SUFFIXES]
+        for file in (*files, *map(unfinished, files)):
+            destroy_file(file)
+        self._forget_time(self._path)
 
     def _placed(self, key: str) -> Placed:
         return Placed(uri=key, url=(self._path / f"{key}.jpg").absolute().as_uri())

@@ -18,7 +18,7 @@ from mastodon.errors import MastodonError, MastodonNetworkError
 
 from relay.desk.networks import Placed, Post, check_post
 from relay.desk.networks.web import TIMEOUT_S, UNREADABLE, Web, origin_of, read_server, say_refused
-from relay.errors import PictureGone, PostFailed, PostRefused, RelayError
+from relay.errors import CantTakeDown, PictureGone, PostFailed, PostRefused, RelayError
 
 _VERSION = "4.5.0"  # what we speak; unset, Mastodon.py would ask twice and guess 1.0.0 on failure
 _MOST_DEFAULT = 500  # where an instance does not say
@@ -146,10 +146,13 @@ class MastodonAccount:
         raise PostFailed("The account has too many posts to look through. Look there by hand.")
 
     def take_down(self, placed: Placed) -> None:
-        """Delete it, picture and all."""
+        """Delete it, picture and all; of another account, "not there" would say nothing."""
+        account, _, status = placed.uri.partition("/")
         try:
             with _as_ours():
-                self._api.status_delete(placed.uri, delete_media=True)
+                if account != self._read_account():
+                    raise CantTakeDown("It was posted by another account than this one.")
+                self._api.status_delete(status, delete_media=True)
         except _Refused as refused:
             if refused.status != HTTPStatus.NOT_FOUND:
                 raise
@@ -164,11 +167,14 @@ class MastodonAccount:
         is_number = type(untrusted_most) is int and 0 < untrusted_most <= _MOST_EVER
         return untrusted_most if is_number else _MOST_DEFAULT
 
-    def _read_page(self, before: str | None) -> list[Any]:
+    def _read_account(self) -> str:
         if self._account is None:
             self._account = _id_of(self._api.account_verify_credentials())
+        return self._account
+
+    def _read_page(self, before: str | None) -> list[Any]:
         page = self._api.account_statuses(
-            self._account, only_media=True, exclude_reblogs=True, max_id=before, limit=_PAGE
+            self._read_account(), only_media=True, exclude_reblogs=True, max_id=before, limit=_PAGE
         )
         return list(page)
 
@@ -217,6 +223,7 @@ def _has(untrusted_status: Any, media: str) -> bool:
 
 def _place(untrusted_status: Any) -> Placed:
     untrusted_url = str(untrusted_status.url)
+    account = _id_of(untrusted_status.account)
     if not untrusted_url.isprintable() or not origin_of(untrusted_url):
         raise ValueError
-    return Placed(uri=_id_of(untrusted_status), url=untrusted_url)
+    return Placed(uri=f"{account}/{_id_of(untrusted_status)}", url=untrusted_url)

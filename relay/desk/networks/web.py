@@ -80,7 +80,7 @@ class Web(requests.Session):
             response._content = _read(response)  # noqa: SLF001 - what .content and .json() give
         except requests.exceptions.InvalidSchema as error:  # PySocks is missing
             raise ConfigInvalid("A proxy needs PySocks: install poster-relay[post].") from error
-        except (requests.RequestException, HTTPError, OSError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             # Not the error's own words: they hold addresses, and some of them the question.
             if _is_unsent(error):
                 raise PostFailed("The network could not be reached.") from None

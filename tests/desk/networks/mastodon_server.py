@@ -152,6 +152,7 @@ class MastodonServer(StandIn):
     def _status(self, status: Status) -> dict[str, Any]:
         return {
             "id": status.number,
+            "account": {"id": "1", "username": NAME, "acct": NAME},
             "created_at": status.created.isoformat().replace("+00:00", "Z"),
             "url": f"{self.url}/@{NAME}/{status.number}",
             "uri": f"{self.url}/users/{NAME}/statuses/{status.number}",

@@ -31,7 +31,7 @@ def test_a_post_stands_there_with_its_picture_byte_for_byte(
     assert (status.text, status.language) == (post.text, "en")
     assert status.media[0].alt == post.picture.alt
     assert mastodon.picture(0) == post.picture.jpeg
-    assert placed.uri == status.number
+    assert placed.uri == f"1/{status.number}"
     assert placed.url.startswith(mastodon.url)
 
 
@@ -85,7 +85,7 @@ def test_a_lost_answer_is_found_after_the_key_is_forgotten(
         other = make_post()
         account.publish(other, f"other-{number}", account.prepare(other, f"other-{number}"))
     placed = account.publish(post, "key-1", prepared)
-    assert placed.uri == mastodon.posts()[0].number
+    assert placed.uri == f"1/{mastodon.posts()[0].number}"
     assert len(mastodon.posts()) == 51
 
 
@@ -125,7 +125,7 @@ def test_an_upload_that_was_thrown_away_is_brought_again(
         account.publish(post, "key-1", prepared)
     assert mastodon.posts() == []
     placed = account.publish(post, "key-1", account.prepare(post, "key-1"))
-    assert placed.uri == mastodon.posts()[0].number
+    assert placed.uri == f"1/{mastodon.posts()[0].number}"
     assert mastodon.picture(0) == post.picture.jpeg
 
 
