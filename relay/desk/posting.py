@@ -257,7 +257,8 @@ class Poster:
             RelayError: no answer, or none that can be trusted.
         """
         try:
-            await asyncio.wait_for(ask_again(self._relay.client, self._journal_file), _ASK_S)
+            asking = ask_again(self._relay.client, self._journal_file)
+            heard = await asyncio.wait_for(asking, _ASK_S)
         except TimeoutError:
             raise RelayUnreachable from None
         self._asked = now()
@@ -265,6 +266,8 @@ class Poster:
         for one in ready:
             try:
                 refuse_withdrawn(journal, one.id)
+                if one.id in heard.posted_elsewhere and not one.is_public:
+                    raise RelayError("a colleague has posted it.")  # noqa: TRY301 - held below
             except RelayError as error:
                 if len(ready) == 1:
                     raise

@@ -34,6 +34,7 @@ class Pulled:
 
     of_colleagues: to be taken down, and released by others: their laptop may be lost.
     questions: taken back after their release; nothing was posted, so their copies are destroyed.
+    posted_elsewhere: by colleagues.
     disputed: the relay says they are gone, but it confirmed their release to this desk.
     undestroyed: files that should be destroyed and could not be, and why.
     """
@@ -44,6 +45,7 @@ class Pulled:
     take_down: list[str] = field(default_factory=list)
     of_colleagues: list[str] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
+    posted_elsewhere: list[str] = field(default_factory=list)
     disputed: list[str] = field(default_factory=list)
     failed: dict[str, RelayError] = field(default_factory=dict)
     undestroyed: dict[str, str] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class _Handout:
     leases: dict[str, Listed]
     gone: list[str]
     take_down: list[str]
+    posted: list[str]
 
 
 def _watch_nothing(_done: int, _total: int) -> None:
@@ -148,7 +151,7 @@ async def foresee(client: DeskClient, journal_file: JournalFile, to: Path) -> Pu
 
 
 async def ask_again(client: DeskClient, journal_file: JournalFile) -> Pulled:
-    """Hear what was taken back and what is to be taken down; nothing is leased or fetched.
+    """Hear what was taken back, is to be taken down, was posted; nothing is leased or fetched.
 
     Copies here of what was taken back are destroyed.
 
@@ -162,6 +165,10 @@ async def ask_again(client: DeskClient, journal_file: JournalFile) -> Pulled:
     with journal_file.update() as journal:
         destruction = destroy_copies(journal.unwanted(), journal)
     pulled.destroyed, pulled.undestroyed = destruction.destroyed, destruction.failed
+    said = journal.verdicts.later
+    pulled.posted_elsewhere = [
+        one for one in handout.posted if Verdict.POST not in said.get(one, {})
+    ]
     return pulled
 
 
@@ -294,12 +301,13 @@ def _read_handout(answer: Any) -> _Handout:
             leases={lease.id: lease for lease in map(_read_lease, answer["leases"])},
             gone=[str(submission_id) for submission_id in answer["gone"]],
             take_down=[str(submission_id) for submission_id in answer["take_down"]],
+            posted=[str(submission_id) for submission_id in answer.get("posted", [])],
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise Corrupt("The relay's answer can't be read.") from None
     if set(handout.leases) & set(handout.gone):
         raise Corrupt("The relay says of one submission that it waits and that it is gone.")
-    ids = (*handout.leases, *handout.gone, *handout.take_down)
+    ids = (*handout.leases, *handout.gone, *handout.take_down, *handout.posted)
     digests = [lease.envelope for lease in handout.leases.values()]
     if not (all(map(ID.fullmatch, ids)) and all(map(DIGEST.fullmatch, digests))):
         raise Corrupt("The relay's answer can't be read.")

@@ -87,11 +87,12 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class Handout:
-    """What a pull is told: what to fetch, what to destroy, what to take down."""
+    """What a pull is told: what to fetch, what to destroy, what to take down, what is posted."""
 
     leases: tuple[Lease, ...]
     gone: tuple[bytes, ...]
     take_down: tuple[bytes, ...]
+    posted: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -585,6 +586,7 @@ def _is_held_by(holder: str) -> ColumnElement[bool]:
 async def _hand_out(connection: AsyncConnection, leased: ColumnElement[bool]) -> Handout:
     gone = and_(submission.c.state.in_(GONE), submission.c.holder.is_not(None))
     wanted = and_(submission.c.take_down, submission.c.state.in_(OUT))
+    posted = submission.c.state == State.POSTED
     return Handout(
         leases=tuple(
             Lease(id=row.id, day=row.day, envelope_sha256=row.envelope_sha256)
@@ -592,6 +594,7 @@ async def _hand_out(connection: AsyncConnection, leased: ColumnElement[bool]) ->
         ),
         gone=tuple(row.id for row in await _all(connection, gone)),
         take_down=tuple(row.id for row in await _all(connection, wanted)),
+        posted=tuple(row.id for row in await _all(connection, posted)),
     )
 
 

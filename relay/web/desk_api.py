@@ -125,6 +125,7 @@ class DeskApi:
                 ],
                 "gone": [gone.hex() for gone in handout.gone],
                 "take_down": [wanted.hex() for wanted in handout.take_down],
+                "posted": [posted.hex() for posted in handout.posted],
             }
         )
 

@@ -198,7 +198,11 @@ def test_what_is_taken_back_after_its_release_is_not_posted(
     assert f"TAKE DOWN: {first}" in done.err
     assert f"{first}: held: she asks to take it down" in done.err
     assert len(mastodon.posts()) == len(others)
-    assert released.desk("take-down").code == 0
+    asked = released.desk("take-down")
+    assert asked.code == 1
+    assert "this desk has posted it nowhere. Has a colleague" in asked.err
+    assert released.desk("take-down", "--deleted").code == 2, "of which one?"
+    assert released.desk("take-down", first, "--deleted").code == 0
     assert released.standing(first).status == 404
     assert not (released.folder.parent / "opened" / first).exists()
 
@@ -352,6 +356,63 @@ def test_an_account_that_is_at_most_once_is_never_asked_twice_by_itself(
         assert len(x.posts()) == 1
 
 
+def test_what_a_colleague_has_posted_is_not_posted_again(
+    released: Campaign, mastodon: MastodonServer
+) -> None:
+    """Hers is another laptop, whose journal knows nothing of this one's."""
+    journal = released.folder / "desk-journal.json"
+    hers = journal.read_text()
+    assert released.desk("post").code == 0
+    journal.write_text(hers)
+    held = released.desk("post")
+    assert held.code == 10
+    assert held.err.count("a colleague has posted it") == THREE
+    assert len(mastodon.posts()) == THREE
+
+
+def test_what_was_covered_after_it_was_brought_there_goes_anew(
+    released: Campaign, mastodon: MastodonServer
+) -> None:
+    at = soon(25)
+    running = start_posting(released, "--at", at)
+    journal = released.folder / "desk-journal.json"
+    wait_until(lambda: len(re.findall(r'"shows": "\w+"', journal.read_text())) == THREE, seconds=40)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    before = {media.jpeg for media in mastodon.media.values()}
+    assert released.desk("cover", released.ids[0], "--box", "32,32,64,64").code == 0
+    assert released.desk("post", "--at", at, "--late").code == 0
+    shown = {mastodon.picture(number) for number in range(THREE)}
+    assert len(shown & before) == THREE - 1, "the others need not go there anew"
+    assert len(before - shown) == 1, "what is not covered is not shown"
+
+
+def test_what_is_taken_back_while_a_network_is_down_is_not_posted(
+    released: Campaign, mastodon: MastodonServer
+) -> None:
+    (first, *_) = released.ids
+    pause = Answer(status=503, body={}, headers={"Retry-After": "100"})
+    mastodon.faults.append(Fault(path="/api/v1/statuses", instead=pause))
+    running = start_posting(released, first)
+    wait_until(lambda: not mastodon.faults, seconds=40)
+    released.withdraw(first)
+    _, said = running.communicate(timeout=150)
+    assert f"{first}: main: NOT POSTED: she asks to take it down" in said.decode()
+    assert not mastodon.posts()
+
+
+def test_one_photo_that_is_not_there_keeps_none_of_the_others(
+    released: Campaign, mastodon: MastodonServer
+) -> None:
+    (first, *_) = released.ids
+    (released.folder.parent / "opened" / first / "photo.jpg").unlink()
+    done = released.desk("post", "--at", soon(8))
+    assert done.code == 0
+    assert f"{first}: held: " in done.err
+    assert "Open it again" in done.err
+    assert len(mastodon.posts()) == THREE - 1
+
+
 def test_two_that_post_at_once_do_not_double(released: Campaign, mastodon: MastodonServer) -> None:
     running = start_posting(released, "--at", soon(8))
     journal = released.folder / "desk-journal.json"
@@ -422,13 +483,10 @@ def test_what_can_not_be_taken_down_from_here_is_named_until_somebody_has(
     assert released.desk("post").code == 0
     (first, *_) = released.ids
     released.withdraw(first)
-    released.has_accounts()
-    left = released.desk("take-down")
-    assert left.code == 2
     released.has_accounts('[folder]\nnetwork = "folder"\npath = "for-others"\n')
     left = released.desk("take-down")
     assert left.code == 1
-    assert "STILL THERE" in left.err
+    assert "NOT DELETED: this account is not in the accounts file" in left.err
     assert mastodon.url in left.err, "a person needs its address"
-    assert released.desk("take-down", "--deleted").code == 0
+    assert released.desk("take-down", first, "--deleted").code == 0
     assert released.standing(first).status == 404
