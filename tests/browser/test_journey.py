@@ -96,7 +96,8 @@ def test_she_sees_how_much_has_been_sent(browser: Browser, service: Service, pho
         assert seen == sorted(seen)
         assert len(browser.asked) == 2, "and all the time it was being sent"
         await_title(browser, "Sent")
-        wait_until(lambda: len(browser.asked) == 4)  # the form, the bar, the upload, and forgetting
+        # The form, the bar, the upload, and forgetting. (Playwright tells when it is spoken to.)
+        wait_until(lambda: browser.ask("1") and len(browser.asked) == 4)
 
 
 def back_to_the_form(browser: Browser) -> None:

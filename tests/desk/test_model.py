@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from relay.campaign import PublicTexts
 from relay.desk.audit import audit, remember
 from relay.desk.decide import hand_over, make_decision, sign
 from relay.desk.free import free
@@ -162,7 +163,9 @@ class Relay:
                 today=lambda: self._model.today,
             )
             no_intake: Any = None  # the desk's listener has none
-            app = create_desk_app(Runtime(intake=no_intake, handover=handover))
+            app = create_desk_app(
+                Runtime(intake=no_intake, handover=handover, public=PublicTexts())
+            )
             runner = web.AppRunner(app, access_log=None)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
