@@ -16,9 +16,10 @@ from relay.config import DeskConfig
 from relay.desk.captions import CaptionFiles, Captions, draw_up
 from relay.desk.copies import destroy_file
 from relay.desk.decide import find_id
-from relay.desk.eligible import find_faults, find_folder, read_submission, refuse_never
+from relay.desk.eligible import find_faults, find_folder, refuse_never
 from relay.desk.journal import JournalFile, read_file
 from relay.desk.networks import Network, accounts
+from relay.desk.opening import read_submission
 from relay.errors import ConfigInvalid, PostFailed, RelayError
 
 _MAX_BYTES = 1 << 16

@@ -248,16 +248,13 @@ def _foresee(
 ) -> int:
     """Show the timetable; at random times it is drawn anew when they are posted."""
     ready = _choose(arguments, config, networks, report)
-    order = {one.id: one for one in ready}
     if arguments.at:
-        times = dict.fromkeys(order, arguments.at)
+        times = [arguments.at] * len(ready)
     else:
-        times = dict(
-            zip(shuffled(list(order)), draw(len(order), now(), _pause_s(config)), strict=True)
-        )
+        ready, times = shuffled(ready), draw(len(ready), now(), _pause_s(config))
     rows = [
-        {"at": at.isoformat(timespec="seconds"), "id": name, "accounts": order[name].accounts}
-        for name, at in times.items()
+        {"at": at.isoformat(timespec="seconds"), "id": one.id, "accounts": one.accounts}
+        for one, at in zip(ready, times, strict=True)
     ]
     if arguments.json:
         result_json({"timetable": rows, "held": [vars(one) for one in report.held]})

@@ -153,17 +153,7 @@ def _read_question(source: Path, campaign: Campaign, language: str) -> Submissio
         raise RelayError("There is no question in it.")
     if len(text) > MESSAGE_CHARACTERS:
         raise TextTooLong
-    return Submission(
-        kind="question",
-        campaign=campaign.name,
-        language=language,
-        message=text,
-        may_quote=False,
-        poster=None,
-        may_post=False,
-        not_before=None,
-        scrub={},
-    )
+    return Submission.question(campaign=campaign.name, language=language, text=text)
 
 
 def _seal(

@@ -70,19 +70,28 @@ def draw_up(submission: Submission, texts: PublicTexts, networks: Collection[str
     Her message is in them only where she allowed it. Without a template for her language the
     English one is taken; without words for the picture, `alt` is empty, and has to be written.
     """
-    kind = submission.poster or DEFAULT
-    spoken = [texts.texts(submission.language), texts.texts(_SPOKEN_ELSE)]
-    fields = {
-        "message": _unmarked(submission.message) if submission.may_quote else "",
-        "poster": _first(one.kind.get(kind) for one in spoken),
-        "hashtag": texts.hashtag,
+    kind, language = submission.poster or DEFAULT, submission.language
+    spoken = _spoken(texts, language)
+    message = _unmarked(submission.message) if submission.may_quote else ""
+    poster = _first(one.kind.get(kind) for one in spoken)
+    captions = {
+        network: word(texts, language, network, message=message, poster=poster)
+        for network in networks
     }
-    captions = {}
-    for network in networks:
-        template = _first(_caption(one, network) for one in spoken) or _TEMPLATE
-        captions[network] = _fill(template, fields | {"handle": texts.handle(network)})
     alts = (one.alt.get(kind) or one.alt.get(DEFAULT) for one in spoken)
     return Captions(texts=captions, alt=_tidy(_first(alts)))
+
+
+def word(texts: PublicTexts, language: str, network: str, *, message: str, poster: str = "") -> str:
+    """Return what the campaign's template for a network makes of a message."""
+    spoken = _spoken(texts, language)
+    template = _first(_caption(one, network) for one in spoken) or _TEMPLATE
+    fields = {"message": message, "poster": poster, "hashtag": texts.hashtag}
+    return _fill(template, fields | {"handle": texts.handle(network)})
+
+
+def _spoken(texts: PublicTexts, language: str) -> list[Texts]:
+    return [texts.texts(language), texts.texts(_SPOKEN_ELSE)]
 
 
 def _first(found: Iterable[str | None]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from relay.desk.captions import CaptionFiles, Captions
 from relay.desk.journal import Journal
 from relay.desk.networks import Network
-from relay.desk.posts import Records, Stage, is_public
+from relay.desk.opening import read_submission
+from relay.desk.posts import Records, Stage, batch_of, is_public
 from relay.errors import ConfigInvalid, NothingThere, RelayError
 from relay.seal.envelope import SUBMISSION_NAME, Submission
 
@@ -140,7 +141,7 @@ class Sorter:
             captions=captions,
             accounts=tuple(accounts),
             is_public=is_public(records),
-            batch=next((record.batch for record in records.values()), ""),
+            batch=batch_of(records),
         )
 
     def _refuse_other_moment(self, records: Records) -> None:
@@ -178,10 +179,9 @@ def find_few(ready: Sequence[Ready], journal: Journal, min_batch: int) -> list[R
         return []
     names = {one.id for one in fresh}
     sizes = Counter(
-        record.batch
+        batch_of(records)
         for submission_id, records in journal.posts.items()
         if submission_id in names or is_public(records)
-        for record in [*records.values()][:1]
     )
     return [one for one in fresh if not one.batch or sizes[one.batch] < min_batch]
 
@@ -200,25 +200,13 @@ def refuse_withdrawn(journal: Journal, submission_id: str) -> None:
         raise RelayError(f"a cover of it was cut short: relay desk cover {submission_id}")
 
 
-def read_submission(folder: Path) -> Submission:
-    """Return what `open` wrote to `folder`.
-
-    Raises:
-        RelayError: it can't be read.
-    """
-    try:
-        return Submission.decode((folder / SUBMISSION_NAME).read_bytes())
-    except OSError as error:
-        raise RelayError(f"{folder}: {error.strerror}") from None
-
-
 def refuse_never(submission: Submission) -> None:
     """Return where its sender allows a post, now or later.
 
     Raises:
         RelayError: with why.
     """
-    if submission.kind != "photo":
+    if submission.is_question:
         raise RelayError("a question: it goes to the moderator (relay desk questions).")
     if not submission.may_post:
         raise RelayError("its sender wants it seen by the team alone.")
@@ -257,7 +245,7 @@ def refuse_unread(journal: Journal, files: CaptionFiles, submission_id: str) -> 
     """
     with suppress(NothingThere):
         submission = read_submission(find_folder(journal, submission_id))
-        is_posted = submission.kind == "photo" and submission.may_post
+        is_posted = not submission.is_question and submission.may_post
         if is_posted and files.read(submission_id) is None:
             raise ConfigInvalid(f"Read its words first: relay desk caption {submission_id}")
 

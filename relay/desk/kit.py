@@ -9,12 +9,11 @@ from pathlib import Path
 
 from icalendar import Alarm, Calendar, Event
 
-from relay.campaign import DEFAULT, PublicTexts, Texts
+from relay.campaign import PublicTexts
+from relay.desk.captions import word
 
 CALENDAR_NAME = "moment.ics"
 _MAKER = "-//campaign//moment//EN"  # the format asks for one; it names no program
-_SOURCE = "en"
-_PLAIN = "{message}\n\n{handle} {hashtag}"
 _NETWORKS = ("mastodon", "bluesky", "facebook", "x")
 _BEFORE = dt.timedelta(minutes=10)
 _LASTS = dt.timedelta(minutes=15)
@@ -68,17 +67,6 @@ def suggested_posts(texts: PublicTexts, language: str) -> str:
 
 
 def _suggest(texts: PublicTexts, language: str, network: str) -> str:
-    spoken = texts.texts(language)
-    template = _template(spoken, network) or _template(texts.texts(_SOURCE), network) or _PLAIN
-    post = template.format(
-        message=spoken.poster.get("general", "").replace("\N{ZERO WIDTH SPACE}", "").strip(),
-        poster="",  # she speaks for herself: it is no photo that somebody sent
-        handle=texts.handle(network),
-        hashtag=texts.hashtag,
-    )
-    lines = (" ".join(line.split()) for line in post.strip().splitlines())
-    return "\n".join(lines).replace("\n\n\n", "\n\n")
-
-
-def _template(texts: Texts, network: str) -> str | None:
-    return texts.caption.get(network, texts.caption.get(DEFAULT))
+    """She speaks for herself: the words of the poster, and none about a photo that came."""
+    message = texts.texts(language).poster.get("general", "").strip()
+    return word(texts, language, network, message=message)

@@ -33,7 +33,13 @@ from relay.scrub.canonical import SIZES
 from relay.scrub.found import Box, Found, Mark, unmarked
 from relay.scrub.supervisor import Order, ScrubbedPhoto, Scrubber, accept
 from relay.scrub.wire import QUALITY
-from relay.seal.envelope import PHOTO_NAME, SUBMISSION_NAME, Submission, open_envelope
+from relay.seal.envelope import (
+    MAX_SUBMISSION_BYTES,
+    PHOTO_NAME,
+    SUBMISSION_NAME,
+    Submission,
+    open_envelope,
+)
 from relay.seal.keys import Identity
 
 _MAX_ENVELOPE_BYTES = 66 << 20
@@ -225,6 +231,19 @@ async def examine_opened(folder: Path, journal: Journal, scrubber: Scrubber) -> 
         covers=covers,
         visible=_visible(submission, photo),
     )
+
+
+def read_submission(folder: Path) -> Submission:
+    """Return what `open` wrote to `folder` beside the photo.
+
+    Raises:
+        RelayError: it can't be read. Corrupt: it is something else.
+    """
+    try:
+        raw = read_file(folder / SUBMISSION_NAME, max_bytes=MAX_SUBMISSION_BYTES)
+    except OSError as error:
+        raise RelayError(f"{folder}: {error.strerror}") from None
+    return Submission.decode(raw)
 
 
 def _visible(submission: Submission, photo: ScrubbedPhoto) -> tuple[Found, ...]:

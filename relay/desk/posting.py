@@ -122,6 +122,7 @@ class Poster:
         self._told = told
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="post")
         self._pictures: dict[str, Picture] = {}
+        self._shows: dict[str, str] = {}  # their digests
         self._asked = dt.datetime.min.replace(tzinfo=dt.UTC)  # the relay
 
     # -- what was begun before -----------------------------------------------------------------
@@ -157,8 +158,7 @@ class Poster:
 
     async def post_slowly(self, ready: Sequence[Ready], pause_s: tuple[float, float]) -> None:
         """Post each after a pause. What the laptop slept through is planned anew, and said."""
-        order = {one.id: one for one in ready}
-        waiting = [order[name] for name in shuffled(list(order))]
+        waiting = shuffled(ready)
         self.plan(waiting, draw(len(waiting), now(), pause_s), is_moment=False)
         tasks = []
         while waiting:
@@ -293,9 +293,8 @@ class Poster:
         if examined.photo is None:
             raise Corrupt("There is no photo in it.")
         self._refuse_visible(examined)
-        self._pictures[one.id] = Picture(
-            jpeg=examined.photo.jpeg, alt=one.captions.alt, size=examined.photo.size
-        )
+        picture = Picture(jpeg=examined.photo.jpeg, alt=one.captions.alt, size=examined.photo.size)
+        self._pictures[one.id], self._shows[one.id] = picture, _digest(picture)
 
     def _refuse_visible(self, examined: Examined) -> None:
         if not examined.visible or examined.id in self._journal_file.read().reasons:
@@ -315,12 +314,12 @@ class Poster:
     def _record(self, one: Ready, account: str = "") -> Record:
         return self._journal_file.read().posts[one.id][account or one.accounts[0]]
 
-    def _post(self, one: Ready, account: str) -> Post:
+    def _post(self, one: Ready, account: str, record: Record) -> Post:
         return Post(
             text=one.captions.texts[self._networks[account].name],
             language=one.submission.language,
             picture=self._pictures[one.id],
-            created=self._record(one, account).instant,
+            created=record.instant,
         )
 
     def _write(self, one: Ready, account: str, **changes: object) -> Record:
@@ -334,9 +333,9 @@ class Poster:
 
         Where it was covered, or described otherwise, since it was brought there, it goes anew.
         """
-        record, shows = self._record(one, account), _digest(self._pictures[one.id])
+        record, shows = self._record(one, account), self._shows[one.id]
         if not record.prepared or record.shows != shows:
-            network, post = self._networks[account], self._post(one, account)
+            network, post = self._networks[account], self._post(one, account, record)
             brought = await self._in_thread(lambda: network.prepare(post, record.key))
             record = self._write(one, account, prepared=brought, shows=shows)
         return record
@@ -344,10 +343,9 @@ class Poster:
     async def _find(self, one: Ready, account: str) -> Placed | None:
         """Return where an earlier picture of it stands already, if one was sent."""
         record, network = self._record(one, account), self._networks[account]
-        is_other = record.shows != _digest(self._pictures[one.id])
-        if record.stage is not Stage.SENDING or not is_other:
+        if record.stage is not Stage.SENDING or record.shows == self._shows[one.id]:
             return None  # what is the same is asked for by sending it again
-        post = self._post(one, account)
+        post = self._post(one, account, record)
         found = await self._in_thread(lambda: network.find(post, record.key, record.prepared))
         if found is None:
             self._write(one, account, stage=Stage.PLANNED, prepared={})
@@ -370,8 +368,8 @@ class Poster:
             except RelayError as error:
                 return self._end(one, account, error.message)
             else:
-                self._write(one, account, stage=Stage.PLACED, uri=placed.uri, url=placed.url)
-                return self._end(one, account)
+                stood = {"stage": Stage.PLACED, "uri": placed.uri, "url": placed.url}
+                return self._end(one, account, **stood)
         return self._end(one, account, PostFailed.message)
 
     async def _place(self, one: Ready, account: str) -> Placed:
@@ -386,7 +384,7 @@ class Poster:
         network, record = self._networks[account], await self._prepare(one, account)
         was_sent = record.stage is Stage.SENDING
         record = self._write(one, account, stage=Stage.SENDING)
-        post = self._post(one, account)
+        post = self._post(one, account, record)
         try:
             return await self._in_thread(lambda: network.publish(post, record.key, record.prepared))
         except PictureGone:
@@ -404,8 +402,8 @@ class Poster:
             self._write(one, account, stage=Stage.UNKNOWN)
             raise
 
-    def _end(self, one: Ready, account: str, why: str = "") -> None:
-        record = self._write(one, account, why=why)
+    def _end(self, one: Ready, account: str, why: str = "", **changes: object) -> None:
+        record = self._write(one, account, why=why, **changes)
         late = now() - record.instant
         self._told.outcome(
             Outcome(

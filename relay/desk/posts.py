@@ -82,3 +82,8 @@ def is_over(records: Iterable[Record]) -> bool:
 def is_public(records: Records) -> bool:
     """Whether it stands somewhere."""
     return any(record.stage is Stage.PLACED for record in records.values())
+
+
+def batch_of(records: Records) -> str:
+    """Return the batch that it was planned in; empty where it was not."""
+    return next((record.batch for record in records.values()), "")

@@ -15,15 +15,15 @@ from relay.desk.journal import (
     JournalFile,
     make_private,
     place_of,
-    read_file,
     replace_file,
 )
+from relay.desk.opening import read_submission
 from relay.desk.places import check_place
 from relay.desk.spreadsheet import encode_rows
 from relay.errors import Corrupt, NothingThere, RelayError
 from relay.queue.states import Verdict
 from relay.queue.verdicts import Decision
-from relay.seal.envelope import MAX_SUBMISSION_BYTES, SUBMISSION_NAME, Submission
+from relay.seal.envelope import SUBMISSION_NAME, Submission
 
 _HEAD = ("number", "language", "question")
 
@@ -84,11 +84,7 @@ def find_questions(journal: Journal) -> Found:
 
 
 def _read(folder: Path) -> Submission:
-    try:
-        raw = read_file(folder / SUBMISSION_NAME, max_bytes=MAX_SUBMISSION_BYTES)
-    except OSError as error:
-        raise RelayError(f"{folder}: {error.strerror}") from None
-    submission = Submission.decode(raw)
+    submission = read_submission(folder)
     if not submission.is_question:
         raise Corrupt(f"{folder}: changed after it was opened.")
     return submission

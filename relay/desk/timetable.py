@@ -4,9 +4,11 @@ import asyncio
 import datetime as dt
 import random
 from collections.abc import Sequence
+from typing import TypeVar
 
 LATE = dt.timedelta(minutes=2)  # what comes later than this has missed its instant
 _STEP_S = 5.0  # between two looks at the clock: a laptop may have slept, or its clock been set
+_T = TypeVar("_T")
 _RANDOM = random.SystemRandom()
 
 
@@ -24,9 +26,9 @@ def draw(count: int, start: dt.datetime, pause_s: tuple[float, float]) -> list[d
     return instants
 
 
-def shuffled(names: Sequence[str]) -> list[str]:
-    """Return `names` in a random order."""
-    return _RANDOM.sample(names, len(names))
+def shuffled(ones: Sequence[_T]) -> list[_T]:
+    """Return them in a random order."""
+    return _RANDOM.sample(ones, len(ones))
 
 
 async def wait_until(instant: dt.datetime) -> dt.timedelta:

@@ -129,19 +129,8 @@ class Intake:
         text = tidy_message(question.text)
         if not text:
             raise QuestionMissing
-        submission = Submission(
-            kind="question",
-            campaign=campaign.name,
-            language=question.language,
-            message=text,
-            may_quote=False,
-            poster=None,
-            may_post=False,
-            not_before=None,
-            scrub={},
-        )
         envelope = seal_envelope(
-            submission,
+            Submission.question(campaign=campaign.name, language=question.language, text=text),
             None,
             campaign.recipients,
             envelope_bytes=campaign.envelope_bytes,

@@ -86,6 +86,21 @@ class Submission:
         """Whether it comes without a photo."""
         return self.kind == "question"
 
+    @classmethod
+    def question(cls, *, campaign: str, language: str, text: str) -> "Submission":
+        """Return a question: nothing of it is posted, and there is no photo."""
+        return cls(
+            kind="question",
+            campaign=campaign,
+            language=language,
+            message=text,
+            may_quote=False,
+            poster=None,
+            may_post=False,
+            not_before=None,
+            scrub={},
+        )
+
     def encode(self) -> bytes:
         """Return submission.json: UTF-8, keys in the order of the contract."""
         fields = {name: getattr(self, name) for name in _FIELDS}

@@ -11,6 +11,7 @@ from tests import networks, photos
 from tests.browser.test_chromium import page as page  # noqa: PLC0414 - the fixture
 from tests.conftest import Service
 from tests.desk.campaigns import Campaign
+from tests.desk.networks.conftest import mastodon as mastodon  # noqa: PLC0414 - the fixture
 from tests.desk.networks.mastodon_server import MastodonServer
 from tests.judge import judge
 
@@ -23,12 +24,6 @@ PHOTOS = 3
 @pytest.fixture
 def pds() -> Iterator[networks.Pds]:
     with networks.pds() as here:
-        yield here
-
-
-@pytest.fixture
-def mastodon() -> Iterator[MastodonServer]:
-    with networks.mastodon() as here:
         yield here
 
 

@@ -16,6 +16,7 @@ from relay.cli.campaign import write_desk
 from tests import networks
 from tests.conftest import RELAY, Service, free_port, wait_until
 from tests.desk.campaigns import Campaign
+from tests.desk.networks.conftest import mastodon as mastodon  # noqa: PLC0414 - the fixture
 from tests.desk.networks.mastodon_server import MastodonServer
 from tests.desk.networks.small_servers import TOKEN
 from tests.desk.networks.stand_in import Answer, Fault
@@ -27,12 +28,6 @@ THREE = 3
 @pytest.fixture(scope="module")
 def pds() -> Iterator[networks.Pds]:
     with networks.pds() as here:
-        yield here
-
-
-@pytest.fixture
-def mastodon() -> Iterator[MastodonServer]:
-    with networks.mastodon() as here:
         yield here
 
 
