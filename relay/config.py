@@ -28,7 +28,40 @@ _ONION = re.compile(r"[a-z2-7]{56}\.onion")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+")
 _ELSEWHERE = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[!-~]*")
 _PROXY = re.compile(r"socks5h://([0-9.]+|localhost|\[[0-9a-f:]+\]):[0-9]{1,5}")
+_POSTGRESQL = re.compile(
+    r"postgresql://(?P<user>[A-Za-z0-9_-]+)@(?P<host>[A-Za-z0-9.-]*|\[[0-9a-f:]+\])"
+    r"(:(?P<port>[0-9]{1,5}))?/(?P<name>[A-Za-z0-9_-]+)(\?host=(?P<folder>/[A-Za-z0-9_./-]+))?"
+)
+_POSTGRESQL_FOLDER = "/run/postgresql"  # Debian's
+_HERE = {"localhost", "127.0.0.1", "[::1]"}
 LISTENERS = ("listen", "onion_listen", "desk_listen", "health_listen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresServer:
+    """A database in PostgreSQL, and how to be let in."""
+
+    user: str
+    host: str  # an address, a name, or the folder of a Unix socket
+    port: int
+    name: str
+    # One line, for its owner alone; None: the server knows us by our account.
+    password_file: Path | None
+    # Who certifies the server; None: it is on this machine.
+    ca: Path | None
+
+    @property
+    def where(self) -> str:
+        """What to call it."""
+        return f"PostgreSQL at {self.host}, database {self.name}"
+
+    def read_password(self) -> str:
+        """Return the password.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        return "" if self.password_file is None else self.password_file.read_text("utf-8").strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +90,12 @@ class ServerConfig:
     health_listen: str = ""
     # The sealed queue, one SQLite file.
     database: Path = field(default=Path("queue.sqlite"))
+    # The sealed queue in PostgreSQL instead, which several relays may share: postgresql://USER@HOST/NAME.
+    postgresql: str = ""
+    # The password there, in a file of its own; without it, the server must know the account.
+    postgresql_password: Path | None = None
+    # Who certifies that server; needed where it is another machine.
+    postgresql_ca: Path | None = None
     # The secrets of tokens and receipts; readable by the service alone.
     service_key: Path = field(default=Path("service.key"))
     # Who submissions are sealed to, and who may ask for them.
@@ -115,6 +154,10 @@ class ServerConfig:
         if config.envelope_bytes % 512 or not 64 * 1024 <= config.envelope_bytes <= 64 * 1024**2:
             raise ConfigInvalid(f"{path}: envelope_bytes is a multiple of 512, 64 KiB to 64 MiB")
         check_campaign(config.campaign)
+        try:
+            _ = config.queue
+        except ConfigInvalid as error:
+            raise ConfigInvalid(f"{path}: {error.message}") from None
         for setting in dataclasses.fields(config):
             value = getattr(config, setting.name)
             if type(value) is int and value < (setting.name != "min_free_bytes"):
@@ -136,6 +179,15 @@ class ServerConfig:
             ConfigInvalid: names the setting.
         """
         return _read_endpoint(getattr(self, name), name, self.folder)
+
+    @property
+    def queue(self) -> Path | PostgresServer:
+        """Where the sealed queue is.
+
+        Raises:
+            ConfigInvalid: names the setting.
+        """
+        return _read_postgresql(self) if self.postgresql else self.database
 
     @property
     def is_https(self) -> bool:
@@ -273,6 +325,28 @@ def _read_endpoint(listen: str, name: str, folder: Path) -> Endpoint:
     if len(os.fsencode(path)) > _LONGEST_SOCKET or path == folder.absolute():
         raise ConfigInvalid(f"{name}: unix: and a path of at most {_LONGEST_SOCKET} bytes")
     return path
+
+
+def _read_postgresql(config: ServerConfig) -> PostgresServer:
+    match = _POSTGRESQL.fullmatch(config.postgresql)
+    if match is None:
+        form = "postgresql://USER@HOST:PORT/NAME, or postgresql://USER@/NAME?host=FOLDER"
+        raise ConfigInvalid(f"postgresql: an address such as {form}; no password in it")
+    host = match["folder"] or match["host"] or _POSTGRESQL_FOLDER
+    is_here = host.startswith("/") or host in _HERE
+    if not is_here and config.postgresql_ca is None:
+        raise ConfigInvalid("postgresql_ca: needed where PostgreSQL is another machine")
+    password = config.postgresql_password
+    if password is not None and password.is_file() and password.stat().st_mode & 0o077:
+        raise ConfigInvalid(f"{password}: others can read or write it. Run: chmod 600 {password}")
+    return PostgresServer(
+        user=match["user"],
+        host=host.strip("[]"),
+        port=int(match["port"] or 5432),
+        name=match["name"],
+        password_file=password,
+        ca=config.postgresql_ca,
+    )
 
 
 def _load(kind: type[_T], path: Path) -> _T:

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "cli": {"web", "intake", "desk", "posters"} | DOMAINS | LEAVES,
 }
 FRAMEWORKS = {"aiohttp", "jinja2", "multipart", "argparse"}
-SERVER_ONLY = {"sqlalchemy", "aiosqlite", "jinja2", "multipart"}
+SERVER_ONLY = {"alembic", "sqlalchemy", "aiosqlite", "asyncpg", "jinja2", "multipart"}
 
 
 def imports(path: Path) -> set[str]:

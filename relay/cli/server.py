@@ -213,18 +213,19 @@ def _purge(arguments: argparse.Namespace) -> int:
 
 
 async def _purge_queue(config: ServerConfig, *, dry_run: bool) -> dict[str, Any]:
-    from relay.intake.submit import utc_today  # noqa: PLC0415 - a desk has no server packages
-    from relay.queue.store import SealedQueue  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.storage import open_queue  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.submit import utc_today  # noqa: PLC0415 - the same
 
-    if not config.database.is_file():
+    if not config.postgresql and not config.database.is_file():
         raise ConfigInvalid(f"{config.database}: there is no queue here yet")
     try:
-        async with SealedQueue.open(config.database, max_queued=config.max_queued) as queue:
+        async with open_queue(config) as queue:
             purge = queue.count_due if dry_run else queue.turn_day
             purged = await purge(
                 today=utc_today(), retain_days=config.retain_days, lease_days=config.lease_days
             )
     except NotKept as error:
         why = error.message if error.__cause__ is None else "can't be read or written as a queue"
-        raise RelayError(f"{config.database}: {why}") from error
+        where = config.postgresql or config.database
+        raise RelayError(f"{where}: {why}") from error
     return {"dry_run": dry_run, **vars(purged)}

@@ -9,7 +9,6 @@ from relay.intake.door import Campaign, Cause, Door
 from relay.intake.events import events, report
 from relay.intake.recipients import load_today, remember_list
 from relay.intake.storage import least_free_bytes
-from relay.intake.submit import CANT_WRITE
 from relay.queue.store import SealedQueue
 from relay.scrub.supervisor import Scrubber
 
@@ -49,7 +48,7 @@ class Doorkeeper:
         try:
             await write()
         except NotKept:
-            self._door.close(Cause.QUEUE, self._queue.find_fault() or CANT_WRITE)
+            self._door.close(Cause.QUEUE, self._queue.find_fault() or self._queue.cant_write)
 
     async def _look_at_recipients(self, today: dt.date) -> None:
         """Read the recipients again where the file has changed, and on a new day.
@@ -67,7 +66,9 @@ class Doorkeeper:
             self._door.close(Cause.RECIPIENTS, error.message)
             self._read = found
         except NotKept:  # comes again with the next round
-            self._door.close(Cause.RECIPIENTS, f"{self._config.recipients}: {CANT_WRITE}")
+            self._door.close(
+                Cause.RECIPIENTS, f"{self._config.recipients}: {self._queue.cant_write}"
+            )
         except Exception as error:  # noqa: BLE001 - a list that breaks us must not keep us open
             report(error)
             self._door.close(Cause.RECIPIENTS, f"{self._config.recipients}: can't be used")
@@ -98,7 +99,7 @@ class Doorkeeper:
             free = self._queue.free_bytes()
         except OSError:
             return  # the folder is gone: the queue's own look says so
-        if free < least_free_bytes(self._config, is_closed=is_closed):
+        if free is not None and free < least_free_bytes(self._config, is_closed=is_closed):
             words = f"{self._config.database.parent}: less than min_free_bytes is free on this disk"
             self._door.close(Cause.DISK, words)
         else:
@@ -113,7 +114,7 @@ class Doorkeeper:
                 else:
                     await self._queue.count()
             except NotKept:
-                fault = CANT_WRITE
+                fault = self._queue.cant_write
         if fault is None:
             self._door.mend(Cause.QUEUE)
         else:

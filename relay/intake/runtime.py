@@ -15,6 +15,7 @@ from relay.intake.drafts import Drafts
 from relay.intake.events import events, report
 from relay.intake.handover import Handover, NonceBook
 from relay.intake.pending import WORDS_BYTES
+from relay.intake.storage import open_queue
 from relay.intake.submit import Intake, utc_today
 from relay.queue.store import SealedQueue
 from relay.receipt import ServiceKeys
@@ -56,7 +57,7 @@ async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Run
     keys = ServiceKeys.load(config.service_key)
     staff = load_staff(config.staff)
     async with (
-        SealedQueue.open(config.database, max_queued=config.max_queued) as queue,
+        open_queue(config) as queue,
         box as scrubber,
     ):
         if scrubber.missing:

@@ -1,17 +1,24 @@
-"""The queue's file as it lies on the disk, and how much room there must be for it."""
+"""The queue where it lies: how it is opened, looked at, and how much room there must be for it."""
 
 import os
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from relay.config import ServerConfig
 from relay.intake.finding import Finding, advice, ok, refused
 from relay.queue.look import QueueLook, look_at_queue
+from relay.queue.store import SealedQueue
 
 _OVERHEAD_BYTES = 16 * 1024  # of an envelope: header, tags and what SQLite keeps of each
 # A full queue, twice more while it is compacted. Source: sqlite.org/lang_vacuum.html.
 _TIMES_ON_DISK = 3
 _LOOK_S = 2.0
 _MARGIN = 20  # a twentieth more than min_free_bytes opens again: no door flaps at the limit
+
+
+def open_queue(config: ServerConfig) -> AbstractAsyncContextManager[SealedQueue]:
+    """Open the queue of a campaign, wherever it is: see `SealedQueue.open`."""
+    return SealedQueue.open(config.queue, max_queued=config.max_queued)
 
 
 def least_free_bytes(config: ServerConfig, *, is_closed: bool) -> int:

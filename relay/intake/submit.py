@@ -29,7 +29,6 @@ from relay.scrub.turns import ONE_LANE, Lane
 from relay.scrub.wire import View
 from relay.seal.envelope import MESSAGE_CHARACTERS, Submission, seal_envelope
 
-CANT_WRITE = "the queue can't be written: disk full, or another program has it"
 _MAX_GENERATIONS = 100  # sends of one content with one token after taking it back
 
 
@@ -279,7 +278,7 @@ class Intake:
                     envelope, hashed, today=utc_today(), most=most or self.most_queued
                 )
             except NotKept:
-                self.door.close(Cause.QUEUE, self.queue.find_fault() or CANT_WRITE)
+                self.door.close(Cause.QUEUE, self.queue.find_fault() or self.queue.cant_write)
                 raise
             if is_kept:
                 return receipt
@@ -296,7 +295,7 @@ class Intake:
         try:
             is_full = await self.queue.is_full(most=self.most_queued)
         except NotKept as error:
-            self.door.close(Cause.QUEUE, CANT_WRITE)
+            self.door.close(Cause.QUEUE, self.queue.cant_write)
             raise Closed from error
         if is_full:
             raise QueueFull

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.queue.schema import SCHEMA_VERSION, UPGRADED_VERSION
-from relay.queue.store import PRAGMAS
+from relay.queue.schema import REVISIONS
+from relay.queue.sqlite import PRAGMAS
 
 _MAGIC = b"SQLite format 3\0"
 _WAL = bytes([2, 2])  # Source: sqlite.org/fileformat2.html, 1.3: read and write version
@@ -70,7 +70,7 @@ def _look(connection: sqlite3.Connection, *, is_wal: bool, seconds: float) -> Qu
     version = ask("user_version")
     if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
         return QueueLook(is_empty=True)
-    if version not in (SCHEMA_VERSION, UPGRADED_VERSION):
+    if version not in REVISIONS:
         return QueueLook(other_version=version)
     disobeyed = []
     for name in _OBEYED:

@@ -5,6 +5,7 @@ row id; `log` is ordered, and takes the arrivals of a day in the order of their 
 """
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     CheckConstraint,
     Column,
@@ -16,14 +17,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
 )
 
 from relay.queue.states import State
 
-# PRAGMA user_version. 2 added the state "answered". A database of version 1 is upgraded in place;
-# one of any other is refused.
-SCHEMA_VERSION = 2
-UPGRADED_VERSION = 1
+# A database of an earlier one is brought to ours when it is opened; one of any other is refused.
+# 2 added the state "answered", 3 "lost". Source: relay/queue/migrations/versions.
+REVISIONS = {1: "0001", 2: "0002", 3: "0003"}
+SCHEMA_VERSION = max(REVISIONS)
+REVISION = REVISIONS[SCHEMA_VERSION]
 
 metadata = MetaData()
 
@@ -36,7 +39,7 @@ submission = Table(
     Column("id", LargeBinary(16), primary_key=True),
     # The day it was acknowledged.
     Column("day", Date, nullable=False),
-    Column("state", String(9), CheckConstraint(f"state IN ({_STATES})"), nullable=False),
+    Column("state", String(9), nullable=False),
     # The day of the last change of state.
     Column("changed_day", Date, nullable=False),
     # BLAKE2b-256 of the receipt under a key that is not in this database.
@@ -53,6 +56,7 @@ submission = Table(
     # Whether the log has its arrival, and its withdrawal or removal.
     Column("arrival_logged", Boolean, nullable=False, default=False),
     Column("end_logged", Boolean, nullable=False, default=False),
+    CheckConstraint(f"state IN ({_STATES})", name="submission_state_check"),
     Index("submission_by_receipt", "receipt_hash", unique=True),
     Index("submission_by_state", "state", "day"),
     sqlite_with_rowid=False,
@@ -68,6 +72,14 @@ envelope = Table(
     Column("sealed", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
+# It looks like noise: PostgreSQL need not try to compress it.
+event.listen(
+    envelope,
+    "after_create",
+    DDL(  # type: ignore[no-untyped-call]
+        "ALTER TABLE envelope ALTER COLUMN sealed SET STORAGE EXTERNAL"
+    ).execute_if(dialect="postgresql"),
+)
 
 log = Table(
     "log",
@@ -75,7 +87,8 @@ log = Table(
     # 1, 2, 3, … without a gap.
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("day", Date, nullable=False),
-    # arrived, leased, freed, released, returned, posted, answered, removed, withdrawn, expired.
+    # One of: arrived, leased, freed, released, returned, posted, answered, removed, withdrawn,
+    # expired, restored.
     Column("action", String(9), nullable=False),
     Column("submission_id", LargeBinary(16), nullable=False),
     Column("envelope_sha256", LargeBinary(32), nullable=False),
@@ -88,10 +101,11 @@ log = Table(
     Column("hash", LargeBinary(32), nullable=False),
 )
 
-# At most five rows. "turned": the day that was last turned, JSON. "cover": noise rewritten at fixed
-# intervals, so that the last change of the file tells of no arrival. "checkpoint": the newest head
-# of the log that a colleague vouched for, JSON. "base": the head before the oldest entry still
-# kept, JSON. "recipients": number and digest of each signer's newest list, JSON.
+# A few rows, JSON each. "held": how many envelopes there are. "turned": the day that was last
+# turned. "cover": noise rewritten at fixed intervals, so that the last change of the file tells of
+# no arrival. "checkpoint": the newest head of the log that a colleague vouched for. "base": the
+# head before the oldest entry still kept. "recipients": number and digest of each signer's newest
+# list.
 marker = Table(
     "marker",
     metadata,

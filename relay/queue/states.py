@@ -3,6 +3,7 @@
 sealed -> leased -> released -> posted, answered
    |         |-> returned       |-> withdrawn: what was posted is gone again, as she asked
    |-> withdrawn, expired (from sealed and leased); leased -> sealed: run out, or freed
+lost: what was sealed, leased or released when the copy was made that a relay was restored from
 """
 
 import enum
@@ -19,6 +20,7 @@ class State(enum.StrEnum):
     RETURNED = "returned"
     WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
+    LOST = "lost"
 
 
 class Verdict(enum.StrEnum):

@@ -1,47 +1,28 @@
-"""The sealed queue on its database. One writer, one transaction for each change."""
+"""The sealed queue on its database: one transaction for each change."""
 
-import asyncio
 import datetime as dt
 import hashlib
-import json
-import os
 import secrets
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    and_,
-    delete,
-    event,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from relay.config import PostgresServer
 from relay.errors import ConfigInvalid, Corrupt, LockedByColleague, NothingThere, NotKept, QueueFull
-from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json, next_hash
-from relay.queue.schema import (
-    SCHEMA_VERSION,
-    UPGRADED_VERSION,
-    envelope,
-    log,
-    marker,
-    metadata,
-    submission,
-)
+from relay.queue import entries, locks, markers, turning
+from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json
+from relay.queue.database import Access, Database
+from relay.queue.migrations import bring_up
+from relay.queue.schema import REVISION, envelope, log, submission
+from relay.queue.sqlite import SqliteFile
 from relay.queue.states import (
     ACTIONS,
-    ENDED,
     FIRST,
     GONE,
     HELD,
@@ -52,19 +33,11 @@ from relay.queue.states import (
     State,
     Verdict,
 )
+from relay.queue.turning import Purged
 from relay.queue.verdicts import SignedVerdict
 
-# Per connection: every one of them is a promise, and each new connection starts without them.
-PRAGMAS = {
-    "journal_mode": "wal",
-    "synchronous": 2,  # FULL: the log is synced before a commit returns, so before a receipt shows
-    "secure_delete": 1,  # deleted content is overwritten with zeros
-    "busy_timeout": 10_000,
-    "journal_size_limit": 0,  # the write-ahead log keeps nothing after a checkpoint
-}
 _COVER_BYTES = 64
-_CHECKPOINT_MS = 250  # a reader is not waited for: everybody else would wait too
-_IS_READ = "relay_is_read"
+_AT_ONCE = 500  # ids in one statement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,113 +77,81 @@ class LogPage:
     entries: tuple[LogEntry, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Purged:
-    """How many envelopes, leases and rows a purge ended."""
-
-    expired: int
-    lapsed: int
-    forgotten: int
-
-
 class SealedQueue:
     """The queue. `async with SealedQueue.open(…) as queue`."""
 
-    def __init__(self, engine: AsyncEngine, *, path: Path, max_queued: int) -> None:
+    def __init__(self, database: Database, *, max_queued: int) -> None:
         """Use `SealedQueue.open`."""
-        self._engine = engine
-        self._path = path
+        self._database = database
         self._max_queued = max_queued
-        self._opened: tuple[int, int] | None = None  # device and inode of what is written to
-        self._held: int | None = None  # how many envelopes; None: to be counted
+        self._held: int | None = None  # how many envelopes; None: to be read
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, *, max_queued: int) -> AsyncIterator["SealedQueue"]:
-        """Open the database at `path`; made whole where there is none.
+    async def open(
+        cls, place: Path | PostgresServer, *, max_queued: int
+    ) -> AsyncIterator["SealedQueue"]:
+        """Open the database there; its tables are made whole where there are none.
 
         Raises:
-            ConfigInvalid: not a queue of this version, or the place can't be written.
+            ConfigInvalid: not a queue of this version, or the place can't be read and written.
         """
-        # VACUUM copies the database: on its own disk, not on whatever holds /var/tmp.
-        os.environ["SQLITE_TMPDIR"] = str(path.parent)
-        # One connection: SQLite has one writer, and a second one would only wait for it.
-        engine = create_async_engine(
-            f"sqlite+aiosqlite:///{path}",
-            pool_size=1,
-            max_overflow=0,
-            pool_timeout=60,
-            hide_parameters=True,  # an error must not quote an envelope or a receipt's hash
-        )
-        event.listen(engine.sync_engine, "connect", _prepare_connection)
-        event.listen(engine.sync_engine, "begin", _begin_transaction)
-        try:
-            queue = cls(engine, path=path, max_queued=max_queued)
+        database = _choose(place)
+        queue = cls(database, max_queued=max_queued)
+        async with AsyncExitStack() as stack:
             try:
+                await stack.enter_async_context(database.opened())
                 await queue._create_or_check()
             except (NotKept, OSError) as error:
-                raise ConfigInvalid(f"{path}: can't be read and written as a queue") from error
+                words = "can't be read and written as a queue"
+                raise ConfigInvalid(f"{database.where}: {words}") from error
             yield queue
-        finally:
-            await engine.dispose()
 
     async def _create_or_check(self) -> None:
-        self._path.touch(mode=0o600)
-        async with self._begin() as connection:
-            version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
-            if version == 0:
-                await connection.run_sync(metadata.create_all)
-                await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version == UPGRADED_VERSION:
-                await _upgrade(connection)
-            elif version != SCHEMA_VERSION:
-                words = f"a queue of version {version}, not {SCHEMA_VERSION}"
-                raise ConfigInvalid(f"{self._path}: {words}")
-        self._opened = _identify(self._path)
+        async with self._begin(Access.ALONE) as connection:
+            revision = await self._database.find_revision(connection)
+            if revision != REVISION:
+                await connection.run_sync(bring_up, revision)
+            await self._database.take_note(connection)
+            await turning.count_anew(connection)
+
+    @property
+    def cant_write(self) -> str:
+        """What to tell the operator where writing failed and `find_fault` sees nothing."""
+        return self._database.cant_write
 
     def find_fault(self) -> str | None:
-        """Return why nothing may be written to these files now; None: nothing to be seen.
+        """Return why nothing may be written now; None: nothing to be seen.
 
-        For the operator: it names the path. What only writing tells is not in it.
+        For the operator: it names the place. What only writing tells is not in it.
         """
-        folder = self._path.parent
-        if not self._is_in_place():
-            return f"{self._path}: moved, deleted or replaced. Put it back, or restart the relay"
-        if not (os.access(self._path, os.R_OK | os.W_OK) and os.access(folder, os.W_OK | os.X_OK)):
-            return f"{self._path}: can't be written: no right to, or a disk that is read-only"
-        return None
+        return self._database.find_fault()
 
-    def free_bytes(self) -> int:
-        """Return what is free on the queue's disk, for others than root.
+    def free_bytes(self) -> int | None:
+        """Return what is free on the queue's disk, for others than root; None: not ours to see.
 
         Raises:
             OSError: the folder is gone.
         """
-        disk = os.statvfs(self._path.parent)
-        return disk.f_bavail * disk.f_frsize
-
-    def _is_in_place(self) -> bool:
-        """Whether what we write would be found again: SQLite goes on with a file that is gone."""
-        try:
-            log = Path(f"{self._path}-wal")
-            return _identify(self._path) == self._opened and log.exists()
-        except OSError:
-            return False
+        return self._database.free_bytes()
 
     @asynccontextmanager
-    async def _begin(self, *, is_read: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def _begin(self, access: Access = Access.WRITE) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(**{_IS_READ: is_read})
-                async with connection.begin():
-                    if not is_read and self._opened is not None and not self._is_in_place():
-                        raise NotKept
-                    yield connection
-        except (SQLAlchemyError, OSError) as error:
-            raise NotKept from error
+            async with self._outside(), self._database.begin(access) as connection:
+                yield connection
         finally:
-            if not is_read:
+            if access in {Access.WRITE, Access.ALONE}:
                 self._held = None
+
+    @asynccontextmanager
+    async def _outside(self) -> AsyncIterator[None]:
+        """Turn what a database says of itself into our error."""
+        failures: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *self._database.errors)
+        try:
+            yield
+        except failures as error:
+            raise NotKept from error
 
     # -- the submitter's side ------------------------------------------------------------------
 
@@ -226,10 +167,11 @@ class SealedQueue:
             QueueFull: `max_queued` envelopes are held, or `most`. NotKept: the disk said no.
         """
         async with self._begin() as connection:
+            await locks.take_receipt(connection, receipt_hash)
             known = await _one(connection, submission.c.receipt_hash == receipt_hash)
             if known is not None:
                 return known.state not in (*GONE, State.RETURNED)
-            if await _count_held(connection) >= self.limit(most):
+            if await markers.read_held(connection) >= self.limit(most):
                 raise QueueFull
             row = {
                 "id": secrets.token_bytes(16),
@@ -241,6 +183,9 @@ class SealedQueue:
             }
             await connection.execute(insert(submission).values(row))
             await connection.execute(insert(envelope).values(id=row["id"], sealed=sealed))
+            # Asked again: another relay may have filled the queue. From here on it waits for us.
+            if await markers.change_held(connection, +1) > self.limit(most):
+                raise QueueFull
         return True
 
     async def is_full(self, *, most: int | None = None) -> bool:
@@ -254,13 +199,13 @@ class SealedQueue:
 
     async def count(self) -> int:
         """Return how many envelopes are held, after a look into the database."""
-        async with self._begin(is_read=True) as connection:
-            self._held = held = await _count_held(connection)
+        async with self._begin(Access.READ) as connection:
+            self._held = held = await markers.read_held(connection)
         return held
 
     async def find(self, receipt_hash: bytes) -> Standing | None:
         """Return where the submission of this receipt stands; None: unknown, withdrawn, expired."""
-        async with self._begin(is_read=True) as connection:
+        async with self._begin(Access.READ) as connection:
             row = await _one(connection, submission.c.receipt_hash == receipt_hash)
         if row is None or row.state in GONE:
             return None
@@ -276,43 +221,48 @@ class SealedQueue:
         Returns the standing afterwards, None where nothing is held any more.
         """
         async with self._begin() as connection:
-            row = await _one(connection, submission.c.receipt_hash == receipt_hash)
+            hers = submission.c.receipt_hash == receipt_hash
+            row = await _one(connection, hers, is_to_change=True)
             if row is not None and row.state in OPEN:
                 change = {"state": State.WITHDRAWN, "changed_day": today}
-                await _change(connection, row.id, change)
+                await _change(connection, [row.id], change)
                 await _destroy(connection, row.id)
             elif row is not None and row.state in OUT:
                 change = {"take_down": True, "changed_day": today}  # kept until the desk was told
-                await _change(connection, row.id, change)
+                await _change(connection, [row.id], change)
         with suppress(NotKept):  # it is withdrawn; the next cover write overwrites the rest
-            await self.checkpoint()
+            await self.sweep()
         return await self.find(receipt_hash)
 
     # -- the desk's side -----------------------------------------------------------------------
 
     async def lease(self, holder: str, *, today: dt.date, include_today: bool) -> Handout:
         """Lease everything that waits to `holder` and return all that she holds, by id."""
+        waiting = select(submission).where(_waits(today, include_today=include_today))
+        # What a colleague leases through another relay at this moment is hers.
+        waiting = waiting.order_by(submission.c.id).with_for_update(skip_locked=True)
+        change = {"state": State.LEASED, "holder": holder, "lease_day": today, "changed_day": today}
         async with self._begin() as connection:
-            for row in await _all(connection, _waits(today, include_today=include_today)):
-                change = {"state": State.LEASED, "holder": holder, "lease_day": today}
-                await _change(connection, row.id, change | {"changed_day": today})
-                await _append(connection, today, State.LEASED, row, signer=holder)
+            rows = (await connection.execute(waiting)).all()
+            await _change(connection, [row.id for row in rows], change)
+            said = [entries.entry(today, State.LEASED, row, signer=holder) for row in rows]
+            await entries.append(connection, said)
             return await _hand_out(connection, _is_held_by(holder))
 
     async def foresee(self, holder: str, *, today: dt.date, include_today: bool) -> Handout:
         """Return what `lease` would, and lease nothing."""
         waiting = _waits(today, include_today=include_today)
-        async with self._begin(is_read=True) as connection:
+        async with self._begin(Access.READ) as connection:
             return await _hand_out(connection, or_(waiting, _is_held_by(holder)))
 
     async def free(self, holder: str, *, by: str, today: dt.date) -> tuple[bytes, ...]:
         """End every lease of `holder` at once, and log that `by` did it. Returns the ids."""
         hers = and_(submission.c.state == State.LEASED, submission.c.holder == holder)
         async with self._begin() as connection:
-            rows = await _all(connection, hers)
-            for row in rows:
-                await _change(connection, row.id, {"state": State.SEALED})
-                await _append(connection, today, "freed", row, signer=by)
+            rows = await _all(connection, hers, is_to_change=True)
+            await _change(connection, [row.id for row in rows], {"state": State.SEALED})
+            said = [entries.entry(today, "freed", row, signer=by) for row in rows]
+            await entries.append(connection, said)
         return tuple(row.id for row in rows)
 
     async def envelope(self, submission_id: bytes, holder: str) -> bytes:
@@ -323,7 +273,7 @@ class SealedQueue:
         """
         hers = and_(submission.c.holder == holder, submission.c.state == State.LEASED)
         query = select(envelope.c.sealed).join(submission, submission.c.id == envelope.c.id)
-        async with self._begin(is_read=True) as connection:
+        async with self._begin(Access.READ) as connection:
             found = await connection.execute(query.where(envelope.c.id == submission_id, hers))
             sealed = found.scalar_one_or_none()
         if sealed is None:
@@ -344,7 +294,7 @@ class SealedQueue:
         """
         decision = verdict.decision
         async with self._begin() as connection:
-            row = await _one(connection, submission.c.id == decision.id)
+            row = await _one(connection, submission.c.id == decision.id, is_to_change=True)
             if row is None:
                 raise NothingThere("The relay knows no submission of this number.")
             if row.envelope_sha256 != decision.envelope_sha256:
@@ -361,23 +311,24 @@ class SealedQueue:
             change = {"state": state, "changed_day": today, "return_reason": decision.reason}
             if state in GONE:
                 change["end_logged"] = True  # as "removed", and not once more
-            await _change(connection, row.id, change)
+            await _change(connection, [row.id], change)
+            action = ACTIONS[decision.verdict]
+            said = entries.entry(today, action, row, signer=verdict.signer, verdict=verdict)
+            await entries.append(connection, [said])
             if state not in HELD:
                 await _destroy(connection, row.id)
-            action = ACTIONS[decision.verdict]
-            await _append(connection, today, action, row, signer=verdict.signer, verdict=verdict)
         with suppress(NotKept):  # it is decided; the next cover write overwrites the rest
-            await self.checkpoint()
+            await self.sweep()
         return True
 
     async def read_log(self, *, after: int, limit: int) -> LogPage:
         """Return at most `limit` entries of the log after number `after`, in order."""
         query = select(log).where(log.c.seq > after).order_by(log.c.seq).limit(limit)
-        async with self._begin(is_read=True) as connection:
+        async with self._begin(Access.READ) as connection:
             rows = (await connection.execute(query)).mappings()
-            fields = await _read_marker(connection, "checkpoint")
+            fields = await markers.read(connection, "checkpoint")
             return LogPage(
-                base=await _base(connection),
+                base=await entries.base(connection),
                 checkpoint=None if fields is None else Checkpoint.from_json(fields),
                 entries=tuple(LogEntry(**row) for row in rows),
             )
@@ -390,14 +341,14 @@ class SealedQueue:
         """
         at = select(log.c.hash).where(log.c.seq == checkpoint.head.seq)
         async with self._begin() as connection:
-            if checkpoint.head.seq <= (await _base(connection)).seq:
+            if checkpoint.head.seq <= (await entries.base(connection)).seq:
                 return  # a colleague vouched for it as well, and it was dropped meanwhile
             if (await connection.execute(at)).scalar_one_or_none() != checkpoint.head.hash:
                 raise Corrupt("The checkpoint is not of this log.")
-            newest = await _read_marker(connection, "checkpoint")
+            newest = await markers.read(connection, "checkpoint")
             if newest is not None and head_from_json(newest).seq >= checkpoint.head.seq:
                 return
-            await _write_marker(connection, "checkpoint", checkpoint.to_json())
+            await markers.write(connection, "checkpoint", checkpoint.to_json())
 
     # -- the relay's own housekeeping ----------------------------------------------------------
 
@@ -406,59 +357,51 @@ class SealedQueue:
 
         digest: SHA-256 in hex. Each `signer` has numbers of her own. Writes only what is new.
         """
-        async with self._begin(is_read=True) as connection:
-            known = await _read_marker(connection, "recipients") or {}
+        async with self._begin(Access.READ) as connection:
+            known = await markers.read(connection, "recipients") or {}
         newest, told = known.get(signer, [0, ""]), [number, digest]
         if newest == told:
             return True
         if newest[0] >= number:
             return False
         async with self._begin() as connection:
-            await _write_marker(connection, "recipients", known | {signer: told})
+            await locks.take(connection, locks.Lock.MARKERS)
+            known = await markers.read(connection, "recipients") or {}
+            if known.get(signer, [0, ""])[0] < number:  # or another relay was first
+                await markers.write(connection, "recipients", known | {signer: told})
         return True
 
     async def last_turned(self) -> dt.date | None:
         """Return the day for which `turn_day` was last done."""
-        async with self._begin(is_read=True) as connection:
-            fields = await _read_marker(connection, "turned")
+        async with self._begin(Access.READ) as connection:
+            fields = await markers.read(connection, "turned")
         return None if fields is None else dt.date.fromisoformat(fields["day"])
 
     async def turn_day(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
         """Log the arrivals of past days, expire, let leases lapse, forget, then compact.
 
-        Safe to repeat. Afterwards neither the file nor its order tells when anything came.
+        Safe to repeat. Afterwards neither the files nor their order tell when anything came.
         """
+        async with self._begin(Access.ALONE) as connection:
+            purged = await turning.turn(connection, today, retain_days, lease_days)
+        async with self._outside():
+            await self._database.compact()
         async with self._begin() as connection:
-            await _log_arrivals(connection, today)
-            expired = await _expire(connection, today, retain_days)
-            await _log_ends(connection, today)
-            lapsed = await _lapse(connection, today, lease_days)
-            forgotten = await _forget(connection, today, retain_days)
-            await _destroy_unheld(connection)
-            await _truncate_log(connection, today, retain_days)
-        if not await self.checkpoint():  # a VACUUM would fill the disk with a log nobody can empty
-            raise NotKept("Another program reads the queue. What was destroyed is still in it.")
-        async with self._outside_transaction() as driver:
-            await driver.execute_fetchall("VACUUM")
-        await self.checkpoint()
-        async with self._begin() as connection:
-            await _write_marker(connection, "turned", {"day": today.isoformat()})
-        return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
+            await markers.write(connection, "turned", {"day": today.isoformat()})
+        return purged
 
     async def count_due(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
         """Return what `turn_day` would end, and end nothing."""
-        async with self._begin() as connection:
-            expired = await _expire(connection, today, retain_days)
-            lapsed = await _lapse(connection, today, lease_days)
-            forgotten = await _forget(connection, today, retain_days)
+        async with self._begin(Access.ALONE) as connection:
+            purged = await turning.turn(connection, today, retain_days, lease_days)
             await connection.rollback()
-        return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
+        return purged
 
     async def write_cover(self) -> None:
         """Write and forget noise, so that the last change of the files tells of no arrival."""
         async with self._begin() as connection:
-            await _write_marker(connection, "cover", secrets.token_hex(_COVER_BYTES))
-        await self.checkpoint()
+            await markers.write(connection, "cover", secrets.token_hex(_COVER_BYTES))
+        await self.sweep()
 
     async def try_room(self, count: int) -> None:
         """Write `count` bytes of noise and forget them: a disk may have room for less than that.
@@ -467,51 +410,24 @@ class SealedQueue:
             NotKept: an envelope of that length would not be kept either.
         """
         async with self._begin() as connection:
-            await _write_marker(connection, "cover", secrets.token_hex(count // 2))
+            await markers.write(connection, "cover", secrets.token_hex(count // 2))
         await self.write_cover()
 
-    async def checkpoint(self) -> bool:
-        """Move the write-ahead log into the database and empty it.
+    async def sweep(self) -> bool:
+        """Get what was destroyed out of the files, as far as the database does that.
 
-        Returns False where another program reads the database: the next cover write tries again.
+        Returns False where another program reads it: the next cover write tries again.
         """
-        async with self._outside_transaction() as driver:
-            await driver.execute_fetchall(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
-            try:
-                rows = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:  # before anybody else has the connection
-                await driver.execute_fetchall(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
-        return bool(next(iter(rows))[0] == 0)
-
-    @asynccontextmanager
-    async def _outside_transaction(self) -> AsyncIterator[Any]:
-        """Yield aiosqlite's own connection; what runs on it when we are cancelled is ended."""
-        try:
-            async with self._engine.connect() as connection:
-                driver: Any = (await connection.get_raw_connection()).driver_connection
-                try:
-                    yield driver
-                except asyncio.CancelledError:
-                    await driver.interrupt()
-                    raise
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise NotKept from error
+        async with self._outside():
+            return await self._database.sweep()
 
 
-async def _upgrade(connection: AsyncConnection) -> None:
-    """Bring a database of version 1 to ours: SQLite can't change which states a column takes.
+def _choose(place: Path | PostgresServer) -> Database:
+    if isinstance(place, Path):
+        return SqliteFile(place)
+    from relay.queue.postgres import PostgresDatabase  # noqa: PLC0415 - one file needs no driver
 
-    In the transaction that is open: whole or not at all.
-    """
-    columns = ", ".join(submission.columns.keys())
-    for index in submission.indexes:
-        await connection.exec_driver_sql(f"DROP INDEX {index.name}")
-    await connection.exec_driver_sql("ALTER TABLE submission RENAME TO submission_before")
-    await connection.run_sync(submission.create)
-    copied = f"SELECT {columns} FROM submission_before"  # noqa: S608 - our own names
-    await connection.exec_driver_sql(f"INSERT INTO submission ({columns}) {copied}")
-    await connection.exec_driver_sql("DROP TABLE submission_before")
-    await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    return PostgresDatabase(place)
 
 
 def _stands(row: Row[Any], verdict: Verdict) -> bool:
@@ -546,31 +462,19 @@ def _check_later(row: Row[Any], verdict: Verdict) -> None:
         raise NothingThere(f"It was {row.state} before.")
 
 
-def _identify(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
-def _prepare_connection(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin_transaction alone
-    cursor = connection.cursor()
-    for name, value in PRAGMAS.items():
-        cursor.execute(f"PRAGMA {name} = {value}")
-    cursor.close()
-
-
-def _begin_transaction(connection: Any) -> None:
-    is_read = connection.get_execution_options().get(_IS_READ)
-    connection.exec_driver_sql("BEGIN" if is_read else "BEGIN IMMEDIATE")
-
-
-async def _all(connection: AsyncConnection, where: ColumnElement[bool]) -> Sequence[Row[Any]]:
+async def _all(
+    connection: AsyncConnection, where: ColumnElement[bool], *, is_to_change: bool = False
+) -> Sequence[Row[Any]]:
     query = select(submission).where(where).order_by(submission.c.id)
+    query = query.with_for_update() if is_to_change else query
     return (await connection.execute(query)).all()
 
 
-async def _one(connection: AsyncConnection, where: ColumnElement[bool]) -> Row[Any] | None:
+async def _one(
+    connection: AsyncConnection, where: ColumnElement[bool], *, is_to_change: bool = False
+) -> Row[Any] | None:
     query = select(submission).where(where)
+    query = query.with_for_update() if is_to_change else query
     return (await connection.execute(query)).one_or_none()
 
 
@@ -587,137 +491,29 @@ async def _hand_out(connection: AsyncConnection, leased: ColumnElement[bool]) ->
     gone = and_(submission.c.state.in_(GONE), submission.c.holder.is_not(None))
     wanted = and_(submission.c.take_down, submission.c.state.in_(OUT))
     posted = submission.c.state == State.POSTED
+    # One question: the answers to several might contradict each other.
+    kinds = (leased, gone, wanted, posted)
+    query = select(submission, *kinds).where(or_(*kinds)).order_by(submission.c.id)
+    rows = (await connection.execute(query)).all()
     return Handout(
         leases=tuple(
             Lease(id=row.id, day=row.day, envelope_sha256=row.envelope_sha256)
-            for row in await _all(connection, leased)
+            for row in rows
+            if row[-4]
         ),
-        gone=tuple(row.id for row in await _all(connection, gone)),
-        take_down=tuple(row.id for row in await _all(connection, wanted)),
-        posted=tuple(row.id for row in await _all(connection, posted)),
+        gone=tuple(row.id for row in rows if row[-3]),
+        take_down=tuple(row.id for row in rows if row[-2]),
+        posted=tuple(row.id for row in rows if row[-1]),
     )
 
 
-async def _count_held(connection: AsyncConnection) -> int:
-    held = select(func.count()).where(submission.c.state.in_(HELD))
-    return (await connection.execute(held)).scalar_one()
-
-
-async def _change(connection: AsyncConnection, submission_id: bytes, change: Any) -> None:
-    where = submission.c.id == submission_id
-    await connection.execute(update(submission).where(where).values(change))
+async def _change(connection: AsyncConnection, ids: Sequence[bytes], change: Any) -> None:
+    for first in range(0, len(ids), _AT_ONCE):
+        where = submission.c.id.in_(ids[first : first + _AT_ONCE])
+        await connection.execute(update(submission).where(where).values(change))
 
 
 async def _destroy(connection: AsyncConnection, submission_id: bytes) -> None:
-    await connection.execute(delete(envelope).where(envelope.c.id == submission_id))
-
-
-async def _destroy_unheld(connection: AsyncConnection) -> None:
-    held = select(submission.c.id).where(submission.c.state.in_(HELD))
-    await connection.execute(delete(envelope).where(envelope.c.id.not_in(held)))
-
-
-async def _append(  # noqa: PLR0913 - the fields of an entry
-    connection: AsyncConnection,
-    day: dt.date,
-    action: State | str,
-    row: Row[Any],
-    *,
-    signer: str | None = None,
-    verdict: SignedVerdict | None = None,
-) -> None:
-    newest = select(log.c.seq, log.c.hash).order_by(log.c.seq.desc()).limit(1)
-    last = (await connection.execute(newest)).one_or_none() or await _base(connection)
-    entry = LogEntry(
-        seq=last.seq + 1,
-        day=day,
-        action=str(action),
-        submission_id=row.id,
-        envelope_sha256=row.envelope_sha256,
-        signer=signer,
-        statement=verdict.decision.statement() if verdict else None,
-        signature=verdict.signature if verdict else None,
-        hash=b"",
-    )
-    entry = replace(entry, hash=next_hash(last.hash, entry))
-    await connection.execute(insert(log).values(vars(entry)))
-
-
-async def _log_arrivals(connection: AsyncConnection, today: dt.date) -> None:
-    """Append the arrivals of past days: by day, and within a day by random id."""
-    where = and_(submission.c.arrival_logged.is_(False), submission.c.day < today)
-    for row in sorted(await _all(connection, where), key=lambda row: (row.day, row.id)):
-        await _append(connection, row.day, "arrived", row)
-        await _change(connection, row.id, {"arrival_logged": True})
-
-
-async def _log_ends(connection: AsyncConnection, today: dt.date) -> None:
-    """Append withdrawals of past days, and expiries, which happen only when the day turns."""
-    where = and_(
-        submission.c.end_logged.is_(False),
-        submission.c.arrival_logged,
-        or_(
-            and_(submission.c.state == State.WITHDRAWN, submission.c.changed_day < today),
-            submission.c.state == State.EXPIRED,
-        ),
-    )
-    rows = await _all(connection, where)
-    for row in sorted(rows, key=lambda row: (row.changed_day, row.id)):
-        await _append(connection, row.changed_day, row.state, row)
-        await _change(connection, row.id, {"end_logged": True})
-
-
-async def _expire(connection: AsyncConnection, today: dt.date, retain_days: int) -> int:
-    oldest = today - dt.timedelta(days=retain_days)
-    too_old = update(submission).where(submission.c.state.in_(OPEN), submission.c.day < oldest)
-    change = {"state": State.EXPIRED, "changed_day": today}
-    return (await connection.execute(too_old.values(change))).rowcount
-
-
-async def _lapse(connection: AsyncConnection, today: dt.date, lease_days: int) -> int:
-    oldest = today - dt.timedelta(days=lease_days)
-    too_old = update(submission).where(
-        submission.c.state == State.LEASED, submission.c.lease_day < oldest
-    )
-    return (await connection.execute(too_old.values(state=State.SEALED))).rowcount
-
-
-async def _forget(connection: AsyncConnection, today: dt.date, retain_days: int) -> int:
-    oldest = today - dt.timedelta(days=retain_days)
-    too_old = delete(submission).where(
-        submission.c.state.in_((*ENDED, State.RELEASED)), submission.c.changed_day < oldest
-    )
-    return (await connection.execute(too_old)).rowcount
-
-
-async def _truncate_log(connection: AsyncConnection, today: dt.date, retain_days: int) -> None:
-    """Drop the entries that are too old and that a colleague has vouched for."""
-    checkpoint = await _read_marker(connection, "checkpoint")
-    if checkpoint is None:
-        return
-    recent = select(func.min(log.c.seq)).where(log.c.day >= today - dt.timedelta(days=retain_days))
-    first_recent = (await connection.execute(recent)).scalar_one_or_none()
-    vouched = Checkpoint.from_json(checkpoint).head.seq
-    last_dropped = vouched if first_recent is None else min(vouched, first_recent - 1)
-    at = select(log.c.seq, log.c.hash).where(log.c.seq == last_dropped)
-    base = (await connection.execute(at)).one_or_none()
-    if base is not None:
-        await _write_marker(connection, "base", {"seq": base.seq, "hash": base.hash.hex()})
-        await connection.execute(delete(log).where(log.c.seq <= last_dropped))
-
-
-async def _base(connection: AsyncConnection) -> Head:
-    base = await _read_marker(connection, "base")
-    return head_from_json(base) if base is not None else Head()
-
-
-async def _read_marker(connection: AsyncConnection, name: str) -> dict[str, Any] | None:
-    query = select(marker.c.value).where(marker.c.name == name)
-    value = (await connection.execute(query)).scalar_one_or_none()
-    return None if value is None else dict(json.loads(value))
-
-
-async def _write_marker(connection: AsyncConnection, name: str, value: object) -> None:
-    await connection.execute(delete(marker).where(marker.c.name == name))
-    row = {"name": name, "value": json.dumps(value).encode()}
-    await connection.execute(insert(marker).values(row))
+    query = delete(envelope).where(envelope.c.id == submission_id)
+    if (await connection.execute(query)).rowcount:
+        await markers.change_held(connection, -1)

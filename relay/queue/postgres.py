@@ -1,0 +1,185 @@
+"""The queue in PostgreSQL, which several relays share. It tells more than SQLite: SECURITY.md."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import URL, Table, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from relay.config import PostgresServer
+from relay.errors import ConfigInvalid
+from relay.queue import locks
+from relay.queue.database import Access
+from relay.queue.schema import REVISION, REVISIONS, metadata
+
+_CONNECTIONS = 5  # of each relay; others wait their turn
+_CONNECT_S = 5
+_TRANSACTION_S = 60
+_SAYS = {
+    # A commit returns when it is synced to the disk, whatever the server's own setting is.
+    "synchronous_commit": "on",
+    "application_name": "poster-relay",
+    "TimeZone": "UTC",
+    "idle_in_transaction_session_timeout": "120s",
+}
+# Without these a commit may be lost, or torn, when the server's machine loses its power.
+NEEDED = {"fsync": "on", "full_page_writes": "on"}
+
+
+class PostgresDatabase:
+    """A `Database` of a server that we reach by its address."""
+
+    errors: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+    def __init__(self, server: PostgresServer) -> None:
+        """Know where it is. The database must be there; its tables need not."""
+        self.where = server.where
+        self.cant_write = f"{self.where}: the database can't be reached or written"
+        self._server = server
+        self._engine: AsyncEngine
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """See `Database`."""
+        self._engine = create_async_engine(
+            URL.create("postgresql+asyncpg"),
+            connect_args=connect_arguments(self._server),
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=_TRANSACTION_S,
+            pool_pre_ping=True,  # the server may have been restarted since
+            hide_parameters=True,  # an error must not quote an envelope or a receipt's hash
+        )
+        try:
+            yield
+        finally:
+            await self._engine.dispose()
+
+    @asynccontextmanager
+    async def begin(self, access: Access) -> AsyncIterator[AsyncConnection]:
+        """See `Database`."""
+        async with self._engine.connect() as connection:
+            match access:
+                case Access.ALONE:
+                    async with connection.begin():
+                        await locks.take(connection, locks.Lock.GATE)
+                        yield connection
+                case Access.SNAPSHOT:
+                    async with _reading_at_length(connection):
+                        yield connection
+                case _:
+                    async with asyncio.timeout(_TRANSACTION_S), connection.begin():
+                        await locks.pass_gate(connection)
+                        yield connection
+
+    async def find_revision(self, connection: AsyncConnection) -> str | None:
+        """See `Database`."""
+        names = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+        if not names:
+            return None
+        found = None
+        if "alembic_version" in names:
+            query = text("SELECT version_num FROM alembic_version")
+            found = (await connection.execute(query)).scalar_one_or_none()
+        if found not in REVISIONS.values():
+            what = f"a queue of version {found}, not {REVISION}" if found else "not a queue"
+            raise ConfigInvalid(f"{self.where}: {what}")
+        return found
+
+    async def take_note(self, connection: AsyncConnection) -> None:
+        """See `Database`. A server that may lose what it has acknowledged is refused.
+
+        Raises:
+            ConfigInvalid: names the setting.
+        """
+        for name, needed in NEEDED.items():
+            if (found := await show(connection, name)) != needed:
+                raise ConfigInvalid(f"{self.where}: {name} = {found}: set it to {needed}")
+
+    async def sweep(self) -> bool:
+        """See `Database`. Nothing can be done: PostgreSQL overwrites in its own time."""
+        return True
+
+    async def compact(self) -> None:
+        """Write every table anew, in the order of its random keys, and as one transaction.
+
+        What lay there before is deleted as files when this commits.
+        """
+        async with self.begin(Access.ALONE) as connection:
+            for table in metadata.sorted_tables:
+                await _rewrite(connection, table)
+
+    def find_fault(self) -> str | None:
+        """See `Database`: only asking tells."""
+        return None
+
+    def free_bytes(self) -> int | None:
+        """See `Database`."""
+        return None
+
+
+def connect_arguments(server: PostgresServer) -> dict[str, Any]:
+    """Return what asyncpg connects with. Source: its `connect`.
+
+    Raises:
+        ConfigInvalid: the certificate can't be read.
+    """
+    return {
+        "host": server.host,
+        "port": server.port,
+        "user": server.user,
+        "database": server.name,
+        # Read at each connection: it may have been changed.
+        "password": server.read_password if server.password_file else None,
+        "ssl": False if server.ca is None else _trusting(server.ca),
+        "timeout": _CONNECT_S,
+        "server_settings": _SAYS,
+    }
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigInvalid(f"{ca}: can't be read as a certificate") from error
+
+
+async def show(connection: AsyncConnection, name: str) -> str:
+    """Return a setting of the server."""
+    return str((await connection.exec_driver_sql(f"SHOW {name}")).scalar_one())
+
+
+@asynccontextmanager
+async def _reading_at_length(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Read as it was when the gate was passed: whoever works alone waits until the end."""
+    await connection.execution_options(isolation_level="REPEATABLE READ")
+    async with connection.begin():
+        await locks.hold_gate(connection)
+    try:
+        async with connection.begin():
+            yield
+    finally:
+        async with connection.begin():
+            await locks.leave_gate(connection)
+
+
+async def _rewrite(connection: AsyncConnection, table: Table) -> None:
+    """Make a table anew: VACUUM FULL would keep the order, and who came in which transaction."""
+    name, columns = table.name, ", ".join(table.columns.keys())
+    keys = ", ".join(table.primary_key.columns.keys())
+    for index in table.indexes:
+        await connection.exec_driver_sql(f"DROP INDEX {index.name}")
+    for change in (
+        f"ALTER TABLE {name} RENAME CONSTRAINT {name}_pkey TO {name}_before_pkey",
+        f"ALTER TABLE {name} RENAME TO {name}_before",
+    ):
+        await connection.exec_driver_sql(change)
+    await connection.run_sync(table.create)
+    copied = f"SELECT {columns} FROM {name}_before ORDER BY {keys}"  # noqa: S608 - our own names
+    await connection.exec_driver_sql(f"INSERT INTO {name} ({columns}) {copied}")
+    await connection.exec_driver_sql(f"DROP TABLE {name}_before")
