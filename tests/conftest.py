@@ -25,6 +25,7 @@ from hypothesis import settings
 
 from relay.cli.campaign import make_campaign
 from tests import photos
+from tests import postgres as postgresql
 from tests.promises import Keeper, find_excuse, is_strict
 
 ROOT = Path(__file__).parent.parent
@@ -298,10 +299,42 @@ def campaign_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgresql.Postgres]:
+    """A PostgreSQL of this run's own."""
+    with postgresql.server() as running:
+        yield running
+
+
+# What runs on both databases: the rest of the desk's tests do with `scripts/test --full`.
+ON_BOTH = {"test_desk", "test_questions", "test_add"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests of the desk run on SQLite and on PostgreSQL."""
+    module = metafunc.module.__name__.split(".")
+    is_one_file = metafunc.definition.get_closest_marker("one_file") is not None
+    if "campaign" in metafunc.fixturenames and "desk" in module and not is_one_file:
+        names = ["sqlite", "postgresql"] if FULL or module[-1] in ON_BOTH else ["sqlite"]
+        metafunc.parametrize("database", names, indirect=True)
+
+
 @pytest.fixture
-def campaign(campaign_template: Path, tmp_path: Path) -> Path:
+def database(request: pytest.FixtureRequest) -> str:
+    """Where the queue of the campaign lies."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def campaign(
+    campaign_template: Path, tmp_path: Path, database: str, request: pytest.FixtureRequest
+) -> Path:
     """A demo campaign's folder, fresh for each test."""
-    return Path(shutil.copytree(campaign_template, tmp_path / "demo"))
+    folder = Path(shutil.copytree(campaign_template, tmp_path / "demo"))
+    if database == "postgresql":
+        server: postgresql.Postgres = request.getfixturevalue("postgres")
+        configure(folder, **server.configuration(server.create()))
+    return folder
 
 
 Starter = Callable[..., Service]
@@ -328,9 +361,9 @@ def start_service(campaign: Path) -> Iterator[Starter]:
         running.kill()
 
 
-def configure(folder: Path, **settings: object) -> None:
+def configure(folder: Path, *, name: str = "relay.toml", **settings: object) -> None:
     """Set settings in relay.toml."""
-    path = folder / "relay.toml"
+    path = folder / name
     lines = [line for line in path.read_text().splitlines() if line.split(" = ")[0] not in settings]
     lines += [f"{name} = {value}" for name, value in settings.items()]
     path.write_text("\n".join(lines) + "\n")

@@ -22,6 +22,7 @@ _COMMANDS = {
     "relay.cli.server": ("init", "serve", "demo", "check", "purge"),
     "relay.cli.keys": ("keys",),
     "relay.cli.desk": ("desk",),
+    "relay.cli.migrate": ("migrate",),
     "relay.cli.poster": ("poster",),
 }
 

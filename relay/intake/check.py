@@ -19,7 +19,7 @@ from relay.intake.keyfiles import check_key_files
 from relay.intake.machine import check_clock, check_decoders, check_dumps, check_swap
 from relay.intake.onion import check_tor
 from relay.intake.places import check_places
-from relay.intake.storage import check_queue, check_room
+from relay.intake.storage import check_queue, check_room, check_server
 from relay.scrub.wire import ALL_LAYERS, Layer
 
 
@@ -80,6 +80,7 @@ async def check(config: ServerConfig, path: Path) -> list[Finding]:
         check_clock(now.date()),
         *check_decoders(heic=config.heic),
         *check_campaign(config, path, now=now),
+        *await check_server(config),
     ]
 
 
@@ -89,8 +90,7 @@ def check_campaign(config: ServerConfig, path: Path, *, now: dt.datetime) -> lis
     return [
         *places,
         *_leave_out(check_key_files(config, today=now.date()), places),
-        check_queue(config),
-        check_room(config),
+        *([] if config.postgresql else [check_queue(config), check_room(config)]),
         *_check_settings(config),
         *check_listeners(config),
         check_certificate(config, now=now),

@@ -71,6 +71,8 @@ def _changeable(name: str, path: Path, *, blocks: bool = False) -> _Place:
 def _secrets(config: ServerConfig) -> Iterator[_Place]:
     own = [("service key", config.service_key), ("database", config.database)]
     own += [("database", Path(f"{config.database}-{end}")) for end in ("wal", "shm")]
+    if config.postgresql_password is not None:
+        own.append(("password", config.postgresql_password))
     for name, path in own:
         if path.exists() or name != "database":
             yield _Place(

@@ -7,6 +7,7 @@ from pathlib import Path
 from relay.config import ServerConfig
 from relay.intake.finding import Finding, advice, ok, refused
 from relay.queue.look import QueueLook, look_at_queue
+from relay.queue.schema import REVISIONS
 from relay.queue.store import SealedQueue
 
 _OVERHEAD_BYTES = 16 * 1024  # of an envelope: header, tags and what SQLite keeps of each
@@ -64,6 +65,32 @@ def check_queue(config: ServerConfig) -> Finding:
     if found.is_unreadable:
         return advice("queue", f"{path}: not readable for this account. Run the check as its owner")
     return _judge(path, found)
+
+
+async def check_server(config: ServerConfig) -> list[Finding]:
+    """Look at the server of a queue in PostgreSQL; nothing is changed there."""
+    if isinstance(server := config.queue, Path):
+        return []
+    from relay.queue.postgres import DISCREET, look_at_server  # noqa: PLC0415 - one file needs no driver
+
+    found = await look_at_server(server)
+    if found.fault is not None:
+        return [refused("queue", f"{server.where}: {found.fault}", blocks=True)]
+    if found.revision not in (None, *REVISIONS.values()):
+        words = f"{server.where}: a queue of version {found.revision}, which is another release's."
+        return [refused("queue", f"{words} Run that release again", blocks=True)]
+    mend = "Set it in postgresql.conf, and start PostgreSQL again"
+    findings = [
+        refused(
+            "queue", f"{server.where}: {name} is off: a commit may be lost. {mend}", blocks=True
+        )
+        for name in found.careless
+    ]
+    for name in found.telling:
+        best, why = DISCREET[name]
+        words = f"{server.where}: {name} is not {best or 'empty'}: it leaves {why}. {mend}"
+        findings.append(advice("queue", words))
+    return findings or [ok("queue", f"{server.where}: reached, synced, and tells least")]
 
 
 def _judge(path: Path, found: QueueLook) -> Finding:

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from relay.config import PostgresServer
 from relay.errors import ConfigInvalid
 from relay.queue import locks
 from relay.queue.database import Access
-from relay.queue.schema import REVISION, REVISIONS, metadata
+from relay.queue.migrations import drop_all
+from relay.queue.schema import MOVED, REVISION, REVISIONS, metadata
 
 _CONNECTIONS = 5  # of each relay; others wait their turn
 _CONNECT_S = 5
@@ -29,6 +31,20 @@ _SAYS = {
 }
 # Without these a commit may be lost, or torn, when the server's machine loses its power.
 NEEDED = {"fsync": "on", "full_page_writes": "on"}
+# What a server is to be set to so that it tells least, and what the setting would tell otherwise.
+DISCREET = {
+    "log_statement": ("none", "statements in the server's log"),
+    "log_min_duration_statement": ("-1", "statements in the server's log"),
+    "log_min_error_statement": ("panic", "statements that failed, in the server's log"),
+    "log_error_verbosity": ("terse", "rows of statements that failed, in the server's log"),
+    "log_lock_waits": ("off", "statements that waited, in the server's log"),
+    "shared_preload_libraries": ("", "whatever such a library keeps of statements"),
+    "track_commit_timestamp": ("off", "the second of every submission"),
+    "archive_mode": ("off", "copies of everything, what was taken back included"),
+    "max_wal_senders": ("0", "copies of everything on other servers"),
+    "wal_level": ("minimal", "more in the write-ahead log than a crash needs"),
+    "wal_recycle": ("off", "old write-ahead log, with the second of every submission"),
+}
 
 
 class PostgresDatabase:
@@ -82,11 +98,11 @@ class PostgresDatabase:
         names = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
         if not names:
             return None
-        found = None
+        found: str | None = None
         if "alembic_version" in names:
             query = text("SELECT version_num FROM alembic_version")
             found = (await connection.execute(query)).scalar_one_or_none()
-        if found not in REVISIONS.values():
+        if found not in (MOVED, *REVISIONS.values()):
             what = f"a queue of version {found}, not {REVISION}" if found else "not a queue"
             raise ConfigInvalid(f"{self.where}: {what}")
         return found
@@ -101,6 +117,12 @@ class PostgresDatabase:
             if (found := await show(connection, name)) != needed:
                 raise ConfigInvalid(f"{self.where}: {name} = {found}: set it to {needed}")
 
+    async def give_up(self, connection: AsyncConnection) -> None:
+        """See `Database`."""
+        await drop_all(connection)
+        await connection.exec_driver_sql("CREATE TABLE alembic_version (version_num varchar(32))")
+        await connection.execute(text("INSERT INTO alembic_version VALUES (:at)"), {"at": MOVED})
+
     async def sweep(self) -> bool:
         """See `Database`. Nothing can be done: PostgreSQL overwrites in its own time."""
         return True
@@ -111,6 +133,8 @@ class PostgresDatabase:
         What lay there before is deleted as files when this commits.
         """
         async with self.begin(Access.ALONE) as connection:
+            if await self.find_revision(connection) == MOVED:
+                return
             for table in metadata.sorted_tables:
                 await _rewrite(connection, table)
 
@@ -121,6 +145,35 @@ class PostgresDatabase:
     def free_bytes(self) -> int | None:
         """See `Database`."""
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerLook:
+    """What was seen of a server: a fault in words, or None; its settings where there is none."""
+
+    fault: str | None = None
+    revision: str | None = None  # of the schema; None: no queue yet
+    careless: tuple[str, ...] = ()  # of NEEDED, by name
+    telling: tuple[str, ...] = ()  # of DISCREET, by name
+
+
+async def look_at_server(server: PostgresServer) -> ServerLook:
+    """Look at a server and its settings; nothing is changed there."""
+    try:
+        connection = await asyncpg.connect(**connect_arguments(server))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return ServerLook(fault=str(error) or type(error).__name__)
+    try:
+        found = {name: await connection.fetchval(f"SHOW {name}") for name in (*NEEDED, *DISCREET)}
+        there = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
+        query = "SELECT version_num FROM alembic_version"
+        return ServerLook(
+            revision=await connection.fetchval(query) if there else None,
+            careless=tuple(name for name, needed in NEEDED.items() if found[name] != needed),
+            telling=tuple(name for name, (best, _) in DISCREET.items() if found[name] != best),
+        )
+    finally:
+        await connection.close()
 
 
 def connect_arguments(server: PostgresServer) -> dict[str, Any]:

@@ -27,6 +27,9 @@ from relay.queue.states import State
 REVISIONS = {1: "0001", 2: "0002", 3: "0003"}
 SCHEMA_VERSION = max(REVISIONS)
 REVISION = REVISIONS[SCHEMA_VERSION]
+# What is left where a queue was moved away: it is never served again.
+MOVED = "moved"
+MOVED_VERSION = 1 << 30
 
 metadata = MetaData()
 

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from relay.errors import ConfigInvalid, NotKept
 from relay.queue.database import Access
-from relay.queue.schema import REVISIONS, SCHEMA_VERSION
+from relay.queue.migrations import drop_all
+from relay.queue.schema import MOVED, MOVED_VERSION, REVISIONS, SCHEMA_VERSION
 
 # Per connection: every one of them is a promise, and each new connection starts without them.
 PRAGMAS = {
@@ -77,6 +78,8 @@ class SqliteFile:
         found = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
         if found == 0:
             return None
+        if found == MOVED_VERSION:
+            return MOVED
         if found not in REVISIONS:
             words = f"a queue of version {found}, not {SCHEMA_VERSION}"
             raise ConfigInvalid(f"{self._path}: {words}")
@@ -86,6 +89,11 @@ class SqliteFile:
         """See `Database`."""
         await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._opened = _identify(self._path)
+
+    async def give_up(self, connection: AsyncConnection) -> None:
+        """See `Database`."""
+        await drop_all(connection)
+        await connection.exec_driver_sql(f"PRAGMA user_version = {MOVED_VERSION}")
 
     async def sweep(self) -> bool:
         """Move the write-ahead log into the database and empty it.

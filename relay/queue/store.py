@@ -18,8 +18,8 @@ from relay.errors import ConfigInvalid, Corrupt, LockedByColleague, NothingThere
 from relay.queue import entries, locks, markers, turning
 from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json
 from relay.queue.database import Access, Database
-from relay.queue.migrations import bring_up
-from relay.queue.schema import REVISION, envelope, log, submission
+from relay.queue.migrations import bring_up, drop_all
+from relay.queue.schema import MOVED, REVISION, envelope, log, submission
 from relay.queue.sqlite import SqliteFile
 from relay.queue.states import (
     ACTIONS,
@@ -89,9 +89,11 @@ class SealedQueue:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, place: Path | PostgresServer, *, max_queued: int
+        cls, place: Path | PostgresServer, *, max_queued: int, is_target: bool = False
     ) -> AsyncIterator["SealedQueue"]:
         """Open the database there; its tables are made whole where there are none.
+
+        is_target: something is to be moved there; a queue may have been moved away before.
 
         Raises:
             ConfigInvalid: not a queue of this version, or the place can't be read and written.
@@ -101,15 +103,21 @@ class SealedQueue:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(database.opened())
-                await queue._create_or_check()
+                await queue._create_or_check(is_target=is_target)
             except (NotKept, OSError) as error:
                 words = "can't be read and written as a queue"
                 raise ConfigInvalid(f"{database.where}: {words}") from error
             yield queue
 
-    async def _create_or_check(self) -> None:
-        async with self._begin(Access.ALONE) as connection:
+    async def _create_or_check(self, *, is_target: bool) -> None:
+        async with self.begin(Access.ALONE) as connection:
             revision = await self._database.find_revision(connection)
+            if revision == MOVED and not is_target:
+                words = "the queue was moved from here to another place (relay migrate)"
+                raise ConfigInvalid(f"{self._database.where}: {words}")
+            if revision == MOVED:
+                await drop_all(connection)
+                revision = None
             if revision != REVISION:
                 await connection.run_sync(bring_up, revision)
             await self._database.take_note(connection)
@@ -136,7 +144,12 @@ class SealedQueue:
         return self._database.free_bytes()
 
     @asynccontextmanager
-    async def _begin(self, access: Access = Access.WRITE) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, access: Access = Access.WRITE) -> AsyncIterator[AsyncConnection]:
+        """Begin a transaction, for the rest of this package.
+
+        Raises:
+            NotKept: the database can't be read or written.
+        """
         try:
             async with self._outside(), self._database.begin(access) as connection:
                 yield connection
@@ -166,7 +179,7 @@ class SealedQueue:
         Raises:
             QueueFull: `max_queued` envelopes are held, or `most`. NotKept: the disk said no.
         """
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             await locks.take_receipt(connection, receipt_hash)
             known = await _one(connection, submission.c.receipt_hash == receipt_hash)
             if known is not None:
@@ -199,13 +212,13 @@ class SealedQueue:
 
     async def count(self) -> int:
         """Return how many envelopes are held, after a look into the database."""
-        async with self._begin(Access.READ) as connection:
+        async with self.begin(Access.READ) as connection:
             self._held = held = await markers.read_held(connection)
         return held
 
     async def find(self, receipt_hash: bytes) -> Standing | None:
         """Return where the submission of this receipt stands; None: unknown, withdrawn, expired."""
-        async with self._begin(Access.READ) as connection:
+        async with self.begin(Access.READ) as connection:
             row = await _one(connection, submission.c.receipt_hash == receipt_hash)
         if row is None or row.state in GONE:
             return None
@@ -220,7 +233,7 @@ class SealedQueue:
 
         Returns the standing afterwards, None where nothing is held any more.
         """
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             hers = submission.c.receipt_hash == receipt_hash
             row = await _one(connection, hers, is_to_change=True)
             if row is not None and row.state in OPEN:
@@ -242,7 +255,7 @@ class SealedQueue:
         # What a colleague leases through another relay at this moment is hers.
         waiting = waiting.order_by(submission.c.id).with_for_update(skip_locked=True)
         change = {"state": State.LEASED, "holder": holder, "lease_day": today, "changed_day": today}
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             rows = (await connection.execute(waiting)).all()
             await _change(connection, [row.id for row in rows], change)
             said = [entries.entry(today, State.LEASED, row, signer=holder) for row in rows]
@@ -252,13 +265,13 @@ class SealedQueue:
     async def foresee(self, holder: str, *, today: dt.date, include_today: bool) -> Handout:
         """Return what `lease` would, and lease nothing."""
         waiting = _waits(today, include_today=include_today)
-        async with self._begin(Access.READ) as connection:
+        async with self.begin(Access.READ) as connection:
             return await _hand_out(connection, or_(waiting, _is_held_by(holder)))
 
     async def free(self, holder: str, *, by: str, today: dt.date) -> tuple[bytes, ...]:
         """End every lease of `holder` at once, and log that `by` did it. Returns the ids."""
         hers = and_(submission.c.state == State.LEASED, submission.c.holder == holder)
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             rows = await _all(connection, hers, is_to_change=True)
             await _change(connection, [row.id for row in rows], {"state": State.SEALED})
             said = [entries.entry(today, "freed", row, signer=by) for row in rows]
@@ -273,7 +286,7 @@ class SealedQueue:
         """
         hers = and_(submission.c.holder == holder, submission.c.state == State.LEASED)
         query = select(envelope.c.sealed).join(submission, submission.c.id == envelope.c.id)
-        async with self._begin(Access.READ) as connection:
+        async with self.begin(Access.READ) as connection:
             found = await connection.execute(query.where(envelope.c.id == submission_id, hers))
             sealed = found.scalar_one_or_none()
         if sealed is None:
@@ -293,7 +306,7 @@ class SealedQueue:
             Corrupt: the verdict speaks of other bytes than the relay holds.
         """
         decision = verdict.decision
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             row = await _one(connection, submission.c.id == decision.id, is_to_change=True)
             if row is None:
                 raise NothingThere("The relay knows no submission of this number.")
@@ -324,7 +337,7 @@ class SealedQueue:
     async def read_log(self, *, after: int, limit: int) -> LogPage:
         """Return at most `limit` entries of the log after number `after`, in order."""
         query = select(log).where(log.c.seq > after).order_by(log.c.seq).limit(limit)
-        async with self._begin(Access.READ) as connection:
+        async with self.begin(Access.READ) as connection:
             rows = (await connection.execute(query)).mappings()
             fields = await markers.read(connection, "checkpoint")
             return LogPage(
@@ -340,7 +353,7 @@ class SealedQueue:
             Corrupt: the log here has another hash at that entry, or no such entry.
         """
         at = select(log.c.hash).where(log.c.seq == checkpoint.head.seq)
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             if checkpoint.head.seq <= (await entries.base(connection)).seq:
                 return  # a colleague vouched for it as well, and it was dropped meanwhile
             if (await connection.execute(at)).scalar_one_or_none() != checkpoint.head.hash:
@@ -357,14 +370,14 @@ class SealedQueue:
 
         digest: SHA-256 in hex. Each `signer` has numbers of her own. Writes only what is new.
         """
-        async with self._begin(Access.READ) as connection:
+        async with self.begin(Access.READ) as connection:
             known = await markers.read(connection, "recipients") or {}
         newest, told = known.get(signer, [0, ""]), [number, digest]
         if newest == told:
             return True
         if newest[0] >= number:
             return False
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             await locks.take(connection, locks.Lock.MARKERS)
             known = await markers.read(connection, "recipients") or {}
             if known.get(signer, [0, ""])[0] < number:  # or another relay was first
@@ -373,7 +386,7 @@ class SealedQueue:
 
     async def last_turned(self) -> dt.date | None:
         """Return the day for which `turn_day` was last done."""
-        async with self._begin(Access.READ) as connection:
+        async with self.begin(Access.READ) as connection:
             fields = await markers.read(connection, "turned")
         return None if fields is None else dt.date.fromisoformat(fields["day"])
 
@@ -382,24 +395,23 @@ class SealedQueue:
 
         Safe to repeat. Afterwards neither the files nor their order tell when anything came.
         """
-        async with self._begin(Access.ALONE) as connection:
+        async with self.begin(Access.ALONE) as connection:
             purged = await turning.turn(connection, today, retain_days, lease_days)
-        async with self._outside():
-            await self._database.compact()
-        async with self._begin() as connection:
+        await self.compact()
+        async with self.begin() as connection:
             await markers.write(connection, "turned", {"day": today.isoformat()})
         return purged
 
     async def count_due(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
         """Return what `turn_day` would end, and end nothing."""
-        async with self._begin(Access.ALONE) as connection:
+        async with self.begin(Access.ALONE) as connection:
             purged = await turning.turn(connection, today, retain_days, lease_days)
             await connection.rollback()
         return purged
 
     async def write_cover(self) -> None:
         """Write and forget noise, so that the last change of the files tells of no arrival."""
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             await markers.write(connection, "cover", secrets.token_hex(_COVER_BYTES))
         await self.sweep()
 
@@ -409,9 +421,18 @@ class SealedQueue:
         Raises:
             NotKept: an envelope of that length would not be kept either.
         """
-        async with self._begin() as connection:
+        async with self.begin() as connection:
             await markers.write(connection, "cover", secrets.token_hex(count // 2))
         await self.write_cover()
+
+    async def compact(self) -> None:
+        """Write everything anew, so that neither files nor order tell when anything came."""
+        async with self._outside():
+            await self._database.compact()
+
+    async def give_up(self, connection: AsyncConnection) -> None:
+        """Leave nothing but a note that the queue was moved; who serves it can't go on."""
+        await self._database.give_up(connection)
 
     async def sweep(self) -> bool:
         """Get what was destroyed out of the files, as far as the database does that.

@@ -3,11 +3,8 @@
 import datetime as dt
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from relay.queue.chain import GENESIS, LogEntry, next_hash
@@ -27,6 +24,7 @@ from relay.queue.states import (
 from relay.queue.verdicts import Decision
 from relay.seal import signing
 from relay.seal.signing import Signer
+from tests.places import Place, days
 
 CAMPAIGN = "demo"
 FIRST_DAY = dt.date(2026, 3, 19)
@@ -119,11 +117,10 @@ class Model:
 
     # -- what may happen ---------------------------------------------------------------------------
 
-    def add(self, receipt_hash: bytes, sealed: bytes, path: Path) -> None:
+    async def add(self, receipt_hash: bytes, sealed: bytes, place: Place) -> None:
         """Take in what the relay has acknowledged, under the id that it has chosen."""
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            query = "SELECT id FROM submission WHERE receipt_hash = ?"
-            (raw,) = database.execute(query, (receipt_hash,)).fetchone()
+        (rows,) = await place.rows("SELECT id, receipt_hash FROM submission")
+        (raw,) = [row["id"] for row in rows if row["receipt_hash"] == receipt_hash]
         self.all[raw.hex()] = Kept(
             id=raw.hex(),
             receipt_hash=receipt_hash,
@@ -219,18 +216,19 @@ class Model:
 
     # -- what has to lie there ---------------------------------------------------------------------
 
-    def compare(self, path: Path) -> None:
+    async def compare(self, place: Place) -> None:
         """See that the database holds what it ought to, to the byte, and no more."""
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            database.execute("BEGIN")
-            submissions = database.execute(
-                "SELECT id, state, day, changed_day, holder, lease_day, return_reason, take_down,"
-                " receipt_hash FROM submission"
-            ).fetchall()
-            envelopes = dict(database.execute("SELECT id, sealed FROM envelope").fetchall())
-            database.row_factory = sqlite3.Row
-            log = database.execute("SELECT * FROM log ORDER BY seq").fetchall()
-        assert {row[0].hex(): row[1:] for row in submissions} == {
+        submissions, sealed, log, markers = await place.rows(
+            "SELECT * FROM submission",
+            "SELECT id, sealed FROM envelope",
+            "SELECT * FROM log ORDER BY seq",
+            "SELECT value FROM marker WHERE name = 'held'",
+        )
+        columns = ("state", "day", "changed_day", "holder", "lease_day", "return_reason")
+        columns = (*columns, "take_down", "receipt_hash")
+        assert {
+            row["id"].hex(): tuple(row[column] for column in columns) for row in days(submissions)
+        } == {
             kept.id: (
                 kept.state,
                 str(kept.day),
@@ -243,9 +241,11 @@ class Model:
             )
             for kept in self.known()
         }
+        envelopes = {row["id"]: row["sealed"] for row in sealed}
         held = {bytes.fromhex(kept.id): kept.sealed for kept in self.known() if kept.state in HELD}
         assert envelopes == held
-        self._read_log([_entry(row) for row in log])
+        assert json.loads(markers[0]["value"]) == {"count": len(held)}, "kept, not counted"
+        self._read_log([_entry(row) for row in days(log)])
 
     def _read_log(self, kept: list[LogEntry]) -> None:
         """Take in what is new; what was seen must stand there unchanged, or have been let go."""
@@ -271,5 +271,5 @@ class Model:
             self.log.append(entry)
 
 
-def _entry(row: sqlite3.Row) -> LogEntry:
-    return LogEntry(**dict(row) | {"day": dt.date.fromisoformat(row["day"])})
+def _entry(row: dict[str, Any]) -> LogEntry:
+    return LogEntry(**row | {"day": dt.date.fromisoformat(row["day"])})

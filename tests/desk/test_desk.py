@@ -557,6 +557,7 @@ def test_a_tampered_log_is_found(
     assert "log" in verified.err
 
 
+@pytest.mark.one_file
 def test_a_queue_rolled_back_to_an_older_copy_is_found(pulled: tuple[Service, list[str]]) -> None:
     service, ids = pulled
     service.desk("log", "--verify")

@@ -749,6 +749,7 @@ def test_verdicts_of_the_old_laptop_are_carried_out_once_under_its_colleagues_na
     assert decided.online.journal["verdicts"]["awaited"] == {}
 
 
+@pytest.mark.one_file
 def test_a_relay_that_drops_what_was_sent_is_found(decided: Round) -> None:
     assert send(decided).code == 0
     decided.service.kill()

@@ -117,6 +117,7 @@ def test_each_photo_goes_to_every_account_once_as_it_was_read(
     assert opened.desk("log", "--verify").code == 0
 
 
+@pytest.mark.one_file
 def test_nobody_reads_where_it_was_posted_at_the_relay(
     released: Campaign, mastodon: MastodonServer
 ) -> None:

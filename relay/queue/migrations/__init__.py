@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from relay.queue.schema import metadata
 
 
 def bring_up(connection: Connection, revision: str | None) -> None:
@@ -19,3 +22,9 @@ def bring_up(connection: Connection, revision: str | None) -> None:
     if revision is not None:
         command.stamp(config, revision)  # SQLite files had numbers before there were revisions
     command.upgrade(config, "head")
+
+
+async def drop_all(connection: AsyncConnection) -> None:
+    """Drop every table, that of the revisions too."""
+    await connection.run_sync(metadata.drop_all)
+    await connection.execute(text("DROP TABLE IF EXISTS alembic_version"))

@@ -1,0 +1,440 @@
+"""What is PostgreSQL's own: several relays on one database, what commits mean, what it tells."""
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from relay.config import PostgresServer, ServerConfig
+from relay.errors import ConfigInvalid, NothingThere, NotKept, QueueFull
+from relay.intake.finding import State as Judgement
+from relay.intake.storage import check_server, open_queue
+from relay.queue import migrations, schema
+from relay.queue.chain import Head, verify_chain
+from relay.queue.database import Access
+from relay.queue.states import State, Verdict
+from relay.queue.store import SealedQueue
+from tests.conftest import configure
+from tests.doors import write_pair
+from tests.places import OnServer, Place, lay
+from tests.postgres import Postgres, server
+from tests.queue.scene import ALICE, BERTA, DAY, ONE, leased, receipt, turn, verdict
+
+MOST = 40
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return lay("postgresql", request, tmp_path)
+
+
+@pytest_asyncio.fixture
+async def relays(place: Place) -> AsyncIterator[list[SealedQueue]]:
+    """Two relays on one database, which both of them found empty."""
+    async with AsyncExitStack() as stack:
+        opened = [SealedQueue.open(place.address, max_queued=MOST) for _ in range(2)]
+        yield list(await asyncio.gather(*map(stack.enter_async_context, opened)))
+
+
+# -- the schema ------------------------------------------------------------------------------------
+
+
+def test_the_newest_revision_is_the_one_we_ask_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    script = ScriptDirectory.from_config(config)
+    assert script.get_current_head() == schema.REVISION
+    steps = [step.revision for step in script.walk_revisions()]
+    assert sorted(steps) == list(schema.REVISIONS.values())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_the_steps_lead_to_the_schema_that_is_written_down(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    place = lay(kind, request, tmp_path)
+    async with (
+        SealedQueue.open(place.address, max_queued=5) as queue,
+        queue.begin(Access.READ) as connection,
+    ):
+        found = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), schema.metadata)
+        )
+    assert not found
+    if kind == "postgresql":
+        query = "SELECT attstorage::text FROM pg_attribute WHERE attname = 'sealed'"
+        assert await place.rows(query) == [[{"attstorage": "e"}]]
+    with pytest.raises(Exception, match="state"):
+        await place.execute(
+            "INSERT INTO submission VALUES ('a', '2026-03-19', 'odd', '2026-03-19', 'b', 'c', "
+            "NULL, NULL, NULL, false, false, false)"
+        )
+
+
+async def test_a_database_of_something_else_is_refused(place: Place) -> None:
+    await place.execute("CREATE TABLE other (id int)")
+    with pytest.raises(ConfigInvalid, match="not a queue"):
+        async with SealedQueue.open(place.address, max_queued=5):
+            pass
+
+
+async def test_a_database_of_another_version_is_refused(place: Place) -> None:
+    async with SealedQueue.open(place.address, max_queued=5):
+        pass
+    await place.execute("UPDATE alembic_version SET version_num = '0099'")
+    with pytest.raises(ConfigInvalid, match="a queue of version 0099, not 0003"):
+        async with SealedQueue.open(place.address, max_queued=5):
+            pass
+
+
+# -- durable ---------------------------------------------------------------------------------------
+
+
+async def test_every_commit_waits_for_the_disk_whatever_the_server_says(
+    relays: list[SealedQueue], place: Place
+) -> None:
+    assert isinstance(place, OnServer)
+    await place.execute(f"ALTER DATABASE {place.name} SET synchronous_commit = off")
+    async with SealedQueue.open(place.address, max_queued=5) as third:
+        for queue in (third, *relays):
+            async with queue.begin() as connection:
+                found = await connection.exec_driver_sql("SHOW synchronous_commit")
+                assert found.scalar_one() == "on"
+
+
+@pytest.mark.parametrize("name", ["fsync", "full_page_writes"])
+async def test_a_server_that_may_lose_what_it_acknowledged_is_refused(name: str) -> None:
+    with server(**{name: "off"}) as careless:
+        address = careless.address(careless.create())
+        with pytest.raises(ConfigInvalid, match=f"{name} = off: set it to on"):
+            await SealedQueue.open(address, max_queued=5).__aenter__()
+
+
+async def test_a_server_that_was_restarted_is_found_again() -> None:
+    with server() as own:
+        async with SealedQueue.open(own.address(own.create()), max_queued=5) as queue:
+            assert await queue.enqueue(b"one", receipt(1), today=DAY)
+            own.kill()
+            for _ in range(2):
+                with pytest.raises(NotKept):
+                    await queue.enqueue(b"two", receipt(2), today=DAY)
+                with pytest.raises(NotKept):
+                    await queue.find(receipt(1))
+            own.start()
+            assert await queue.enqueue(b"two", receipt(2), today=DAY)
+            assert await queue.find(receipt(1)) is not None
+            assert await queue.count() == 2
+
+
+# -- several relays --------------------------------------------------------------------------------
+
+
+async def test_what_one_relay_takes_another_finds_and_takes_back(relays: list[SealedQueue]) -> None:
+    one, two = relays
+    assert await one.enqueue(b"x", receipt(1), today=DAY)
+    standing = await two.find(receipt(1))
+    assert standing is not None
+    assert standing.state is State.SEALED
+    assert await two.enqueue(b"x, sealed anew", receipt(1), today=DAY)
+    assert await one.count() == 1
+    assert await two.withdraw(receipt(1), today=DAY) is None
+    assert await one.find(receipt(1)) is None
+    assert not await one.enqueue(b"x", receipt(1), today=DAY)
+
+
+async def test_a_double_send_through_two_relays_at_once_is_one(relays: list[SealedQueue]) -> None:
+    for number in range(10):
+        sends = [
+            queue.enqueue(b"%d" % number, receipt(number), today=DAY)
+            for queue in relays
+            for _ in range(3)
+        ]
+        assert await asyncio.gather(*sends) == [True] * 6
+    assert [await queue.count() for queue in relays] == [10, 10]
+
+
+async def test_two_relays_never_hold_more_than_there_is_room_for(
+    relays: list[SealedQueue],
+) -> None:
+    sends = [
+        queue.enqueue(b"x", hashlib.sha256(b"%d %d" % (number, which)).digest(), today=DAY)
+        for number in range(MOST)
+        for which, queue in enumerate(relays)
+    ]
+    outcomes = await asyncio.gather(*sends, return_exceptions=True)
+    assert outcomes.count(True) == MOST
+    assert sum(isinstance(outcome, QueueFull) for outcome in outcomes) == MOST
+    assert await relays[0].count() == MOST
+
+
+async def test_colleagues_who_pull_at_once_each_get_their_own(relays: list[SealedQueue]) -> None:
+    one, two = relays
+    for number in range(MOST):
+        await one.enqueue(b"%d" % number, receipt(number), today=DAY)
+    pulls = [
+        queue.lease(holder, today=DAY, include_today=True)
+        for queue, holder in ((one, ALICE), (two, BERTA)) * 3
+    ]
+    await asyncio.gather(*pulls)
+    hers = [await one.lease(holder, today=DAY, include_today=True) for holder in (ALICE, BERTA)]
+    ids = [lease.id for handout in hers for lease in handout.leases]
+    assert len(ids) == len(set(ids)) == MOST
+    entries = (await two.read_log(after=0, limit=99)).entries
+    verify_chain(entries, Head())
+    assert sorted(entry.submission_id for entry in entries) == sorted(ids)
+
+
+async def test_a_row_that_another_relay_works_on_is_left_out_and_not_waited_for(
+    relays: list[SealedQueue],
+) -> None:
+    one, two = relays
+    for number in range(3):
+        await one.enqueue(b"%d" % number, receipt(number), today=DAY)
+    async with one.begin() as connection:
+        query = schema.submission.select().where(schema.submission.c.receipt_hash == receipt(1))
+        await connection.execute(query.with_for_update())
+        async with asyncio.timeout(10):
+            handout = await two.lease(BERTA, today=DAY, include_today=True)
+        assert len(handout.leases) == 2
+    handout = await two.lease(BERTA, today=DAY, include_today=True)
+    assert len(handout.leases) == 3
+
+
+async def test_whatever_two_relays_do_at_once_the_log_is_whole_and_each_decided_once(
+    relays: list[SealedQueue],
+) -> None:
+    one, two = relays
+    ids = {number: await leased(one, number, b"%d" % number) for number in range(12)}
+
+    async def decide(queue: SealedQueue, number: int, kind: Verdict) -> object:
+        said = verdict(ids[number], b"%d" % number, kind)
+        try:
+            return await queue.decide(said, bearer=ALICE, today=DAY)
+        except NothingThere:
+            return None
+
+    work = [
+        decide(queue, number, kind)
+        for number in ids
+        for queue, kind in ((one, Verdict.RELEASE), (two, Verdict.RETURN))
+    ]
+    work += [queue.withdraw(receipt(number), today=DAY) for number in (3, 7) for queue in relays]
+    work += [queue.lease(BERTA, today=DAY, include_today=True) for queue in relays]
+    work += [turn(queue, DAY + ONE) for queue in relays]
+    work += [
+        queue.enqueue(b"new", receipt(100 + which), today=DAY) for which, queue in enumerate(relays)
+    ]
+    secrets.SystemRandom().shuffle(work)
+    await asyncio.gather(*work)
+    await turn(one, DAY + 2 * ONE)
+    entries = (await two.read_log(after=0, limit=99)).entries
+    verify_chain(entries, Head())
+    for number, submission_id in ids.items():
+        said = [entry.action for entry in entries if entry.submission_id == submission_id]
+        decided = [action for action in said if action in ("released", "returned")]
+        assert len(decided) == 1 or number in (3, 7), said
+        assert said.count("arrived") == 1
+    assert [await queue.find(receipt(100 + which)) is not None for which, queue in
+            enumerate(relays)] == [True, True]  # fmt: skip
+    assert await one.count() == sum(
+        [await one.find(receipt(n)) is not None and (await one.find(receipt(n))).state  # type: ignore[union-attr]
+         in (State.LEASED, State.SEALED, State.RELEASED) for n in (*ids, 100, 101)]
+    )  # fmt: skip
+
+
+# -- what it tells ---------------------------------------------------------------------------------
+
+
+async def test_after_the_day_has_turned_the_tables_keep_no_order_of_arrival(
+    relays: list[SealedQueue], place: Place
+) -> None:
+    """Neither where the rows lie, nor which transaction wrote them, nor the numbers of pieces."""
+    for number in range(10):
+        queue = relays[number % 2]
+        await queue.enqueue(os.urandom(20_000), receipt(number), today=DAY)
+    await relays[1].withdraw(receipt(4), today=DAY)
+    await turn(relays[0], DAY + ONE)
+    for table in ("submission", "envelope"):
+        query = f"SELECT id, xmin::text AS written FROM {table} ORDER BY ctid"  # noqa: S608 - our own names
+        ((*rows,),) = await place.rows(query)
+        assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
+        assert len({row["written"] for row in rows}) == 1
+    ((where,),) = await place.rows(
+        "SELECT reltoastrelid::regclass::text AS name FROM pg_class WHERE relname = 'envelope'"
+    )
+    pieces, stored = await place.rows(
+        f"SELECT chunk_id FROM {where['name']} WHERE chunk_seq = 0 ORDER BY chunk_id",  # noqa: S608 - PostgreSQL's own
+        "SELECT id FROM envelope",
+    )
+    assert len(pieces) == len(stored) == 9, "and what was taken back is in no table"
+
+
+async def test_set_up_as_we_say_the_servers_log_tells_of_nobody() -> None:
+    """A write that fails is what PostgreSQL would quote, with the row."""
+    sealed, said = b"CANARYSEALED" * 999, []
+    for settings in ({}, {"log_error_verbosity": "default", "log_min_error_statement": "error"}):
+        with server(**settings) as own:
+            place = OnServer(own, own.create())
+            async with SealedQueue.open(place.address, max_queued=2) as queue:
+                await queue.enqueue(sealed, receipt(1), today=DAY)
+                await place.execute(
+                    "ALTER TABLE submission ADD CONSTRAINT odd CHECK (day < '2026-01-01') NOT VALID"
+                )
+                with pytest.raises(NotKept):
+                    await queue.enqueue(sealed, receipt(2), today=DAY)
+            said.append(own.log_file.read_bytes())
+    for trace in (receipt(2).hex()[:40].encode(), b"INSERT"):
+        assert trace not in said[0]
+        assert trace in said[1], "or this test would see nothing"
+    assert b"violates check constraint" in said[0]
+    assert sealed.hex().encode() not in said[0]
+
+
+async def test_a_check_names_each_setting_that_tells_or_loses(campaign: Path) -> None:
+    settings = {
+        "track_commit_timestamp": "on",
+        "log_statement": "mod",
+        "full_page_writes": "off",
+    }
+    with server(**settings) as own:
+        configure(campaign, **own.configuration(own.create()))
+        found = await check_server(ServerConfig.load(campaign / "relay.toml"))
+        said = {finding.words.split(": ")[1].split()[0]: finding for finding in found}
+        assert said.keys() == settings.keys()
+        assert [name for name, finding in said.items() if finding.blocks] == ["full_page_writes"]
+        assert "the second of every submission" in said["track_commit_timestamp"].words
+    (gone,) = await check_server(ServerConfig.load(campaign / "relay.toml"))
+    assert gone.blocks
+    assert "PostgreSQL at 127.0.0.1" in gone.words
+
+
+async def test_a_check_of_a_server_that_tells_least_is_good_and_changes_nothing(
+    campaign: Path, postgres: Postgres
+) -> None:
+    name = postgres.create()
+    configure(campaign, **postgres.configuration(name))
+    config = ServerConfig.load(campaign / "relay.toml")
+    for _ in range(2):
+        (found,) = await check_server(config)
+        assert found.state is Judgement.OK, found
+        tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+        made = await OnServer(postgres, name).rows(tables)
+        assert made == [[]] or len(made[0]) == 5
+        async with open_queue(config):
+            pass
+    await OnServer(postgres, name).execute("UPDATE alembic_version SET version_num = '0099'")
+    (found,) = await check_server(config)
+    assert "a queue of version 0099" in found.words
+    assert found.blocks
+
+
+# -- how it is reached -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"postgresql": '"postgresql://relay:secret@127.0.0.1/relay"'}, "no password in it"),
+        ({"postgresql": '"mysql://relay@127.0.0.1/relay"'}, "an address such as"),
+        ({"postgresql": '"postgresql://relay@db.example.org/relay"'}, "postgresql_ca: needed"),
+    ],
+)
+def test_an_address_that_will_not_do_is_refused(
+    campaign: Path, settings: dict[str, str], why: str
+) -> None:
+    configure(campaign, **settings)
+    with pytest.raises(ConfigInvalid, match=why) as caught:
+        ServerConfig.load(campaign / "relay.toml")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_that_others_can_read_is_refused(campaign: Path, postgres: Postgres) -> None:
+    configure(campaign, **postgres.configuration("relay"))
+    assert ServerConfig.load(campaign / "relay.toml").queue == postgres.address("relay")
+    loose = campaign / "password"
+    loose.write_text("x")
+    loose.chmod(0o644)
+    configure(campaign, postgresql_password='"password"')
+    with pytest.raises(ConfigInvalid, match="chmod 600"):
+        ServerConfig.load(campaign / "relay.toml")
+
+
+@pytest.mark.parametrize("wrong", ["password", "database", "port"])
+async def test_who_is_not_let_in_is_told_where(
+    postgres: Postgres, tmp_path: Path, wrong: str
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("CANARY")
+    right = postgres.address(postgres.create())
+    address = PostgresServer(
+        user=right.user,
+        host=right.host,
+        port=1 if wrong == "port" else right.port,
+        name="elsewhere" if wrong == "database" else right.name,
+        password_file=password if wrong == "password" else right.password_file,
+        ca=None,
+    )
+    with pytest.raises(ConfigInvalid, match=r"PostgreSQL at 127\.0\.0\.1") as caught:
+        async with SealedQueue.open(address, max_queued=5):
+            pass
+    assert "CANARY" not in str(caught.value)
+
+
+async def test_on_the_same_machine_it_is_reached_by_its_socket(
+    campaign: Path, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with server(unix_socket_directories=str(folder)) as own:
+        name = own.create()
+        settings = own.configuration(name)
+        settings["postgresql"] = f'"postgresql://relay@:{own.port}/{name}?host={folder}"'
+        configure(campaign, **settings)
+        async with open_queue(ServerConfig.load(campaign / "relay.toml")) as queue:
+            assert await queue.enqueue(b"x", receipt(1), today=DAY)
+
+
+async def test_a_server_elsewhere_must_be_certified(tmp_path: Path) -> None:
+    certificate, key = write_pair(tmp_path, "localhost")
+    (tmp_path / "other").mkdir()
+    other, _ = write_pair(tmp_path / "other", "localhost")
+    certificate_pem, key_pem = certificate.read_text(), key.read_text()
+    with server() as own:
+        for name, content in (("server.crt", certificate_pem), ("server.key", key_pem)):
+            own.give(name, content)
+        own.stop()
+        own.settings["ssl"] = "on"
+        own.start()
+        name = own.create()
+        for ca, is_trusted in ((certificate, True), (other, False)):
+            address = PostgresServer(
+                user="relay",
+                host="localhost",
+                port=own.port,
+                name=name,
+                password_file=own.password_file,
+                ca=ca,
+            )
+            try:
+                async with (
+                    SealedQueue.open(address, max_queued=5) as queue,
+                    queue.begin() as connection,
+                ):
+                    query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+                    found = await connection.exec_driver_sql(query)
+                    assert found.scalar_one() is True
+                    assert is_trusted
+            except ConfigInvalid:
+                assert not is_trusted
