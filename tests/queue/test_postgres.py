@@ -390,15 +390,9 @@ async def test_who_is_not_let_in_is_told_where(
     assert "CANARY" not in str(caught.value)
 
 
-async def test_on_the_same_machine_it_is_reached_by_its_socket(
-    campaign: Path, tmp_path: Path
-) -> None:
-    tmp_path.chmod(0o755)
-    folder = tmp_path / "run"
-    folder.mkdir()
-    folder.chmod(0o777)
-    with server(unix_socket_directories=str(folder)) as own:
-        name = own.create()
+async def test_on_the_same_machine_it_is_reached_by_its_socket(campaign: Path) -> None:
+    with server(unix_socket_directories=".") as own:
+        name, folder = own.create(), own.folder / "data"
         settings = own.configuration(name)
         settings["postgresql"] = f'"postgresql://relay@:{own.port}/{name}?host={folder}"'
         configure(campaign, **settings)
