@@ -74,6 +74,7 @@ class Way:
 
 
 ANY_WAY = Way()
+WITH_PREVIEW = Order(has_preview=True)  # most photos are sent at once, and then shown small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +101,11 @@ class Intake:
         token = self.keys.check_token(upload.token)
         words = replace(upload.words, message=tidy_message(upload.words.message))
         photo = await self.scrubber.scrub(
-            upload.untrusted_photo, is_wanted=way.is_wanted, lane=way.lane
+            upload.untrusted_photo, WITH_PREVIEW, is_wanted=way.is_wanted, lane=way.lane
         )
         draft = Draft(
             token=token,
-            digest=_digest(upload.untrusted_photo, words),
+            digest=_digest(photo.jpeg, words),
             words=words,
             removed=tuple(photo.removed.words()),
             quality=photo.quality,
@@ -112,7 +113,7 @@ class Intake:
             jpeg=photo.jpeg,
         )
         if not (photo.found or upload.is_to_be_shown):
-            return await self._send(draft, Choice(), way)
+            return await self._send(draft, Choice(), way, preview=photo.preview)
         self.door.require_open()
         shown = await self._show(draft, "", Choice(), way)
         return replace(shown, ticket=self.drafts.keep(draft.encode(), way.lane))
@@ -223,8 +224,15 @@ class Intake:
         return shown.jpeg
 
     async def _send(
-        self, draft: Draft, choice: Choice, way: Way, *, is_chosen: bool = False
+        self,
+        draft: Draft,
+        choice: Choice,
+        way: Way,
+        *,
+        is_chosen: bool = False,
+        preview: bytes | None = None,
     ) -> Acknowledgement:
+        """Cover as chosen, seal, enqueue. preview: of the draft; None: still to be made."""
         jpeg, size, quality = draft.jpeg, draft.looked.size, draft.quality
         covers = draft.looked.covers(choice)
         if covers:
@@ -233,10 +241,13 @@ class Intake:
                 is_ours=True,
                 is_looked_at=False,
                 marks=[Mark(box=box) for box in covers],
+                has_preview=True,
             )
             photo = await self.scrubber.scrub(jpeg, order, is_wanted=way.is_wanted, lane=way.lane)
             jpeg, size, quality = photo.jpeg, photo.size, photo.quality
-        preview = await self._preview(jpeg, (), way)
+            preview = photo.preview
+        if preview is None:
+            preview = await self._preview(jpeg, (), way)
         campaign = self.door.require_open()  # asked again: a photo may take a minute
         report = draft.looked.report(choice)
         envelope = seal_envelope(
@@ -318,9 +329,13 @@ def _sides(looked: Looked, choice: Choice, size: Size) -> tuple[tuple[int, int, 
     return tuple((box.x, box.y, box.width, box.height) for box in boxes)
 
 
-def _digest(untrusted_photo: bytearray, words: Words) -> bytes:
+def _digest(jpeg: bytes, words: Words) -> bytes:
+    """Return what tells one submission from another: the picture as redrawn, and her words.
+
+    The same upload is redrawn the same; of the file itself nothing is kept, not even a digest.
+    """
     choices = (words.poster, words.may_post, words.may_quote, words.not_before)
-    return digest_content([untrusted_photo, words.message.encode(), repr(choices).encode()])
+    return digest_content([jpeg, words.message.encode(), repr(choices).encode()])
 
 
 def utc_today() -> dt.date:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import BinaryIO
 
 from relay.errors import HeicUnsafe, WeightsAmiss
 from relay.scrub import confine, heic, pixels
@@ -98,6 +99,7 @@ def _warm_up(*, is_heic: bool) -> tuple[Finder, list[bytes]]:
     find = Detector.load().find
     redraw(samples[0], replace(pixels.SAMPLE, find=find))
     gc.collect()
+    confine.give_back_memory()  # what is free here would be copied, page by page, in each child
     gc.freeze()
     gc.disable()  # a collection would copy the pages that a child shares with us
     return find, samples
@@ -131,6 +133,7 @@ class Box:
         self._samples = samples
         self._is_heic = is_heic
         self._deadlines: dict[int, float] = {}
+        self._job: BinaryIO
         self._filter: confine.Filter | None = None
         with suppress(OSError):
             self._filter = confine.Filter(threads=is_heic)
@@ -174,6 +177,7 @@ class Box:
         try:
             os.dup2(job, confine.JOB)
             os.closerange(confine.JOB + 1, job + 1)
+            self._job = open(confine.JOB, "rb", buffering=_CHUNK_BYTES, closefd=False)  # noqa: SIM115 - it ends with us
             confine.limit(threads=self._is_heic)
             if self._filter is not None:
                 self._filter.put_on()
@@ -214,10 +218,10 @@ class Box:
         os.write(confine.JOB, _ESCAPED)
 
     def _work(self) -> None:
-        max_bytes, quality, view, is_ours, is_looked_at, count, length = REQUEST.unpack(
-            _receive(REQUEST.size)
+        max_bytes, quality, view, is_ours, is_looked_at, has_preview, count, length = (
+            REQUEST.unpack(self._receive(REQUEST.size))
         )
-        marks = [_read_mark() for _ in range(count)]
+        marks = [self._read_mark() for _ in range(count)]
         if length > MAX_UPLOAD_BYTES:
             return
         wish = Wish(
@@ -227,13 +231,20 @@ class Box:
             is_ours=is_ours,
             find=self._find if is_looked_at else None,
             marks=marks,
+            has_preview=has_preview,
         )
-        _answer(redraw(_receive(length), wish))
+        _answer(redraw(self._receive(length), wish))
 
+    def _read_mark(self) -> Mark:
+        number, is_solid, *sides = MARK.unpack(self._receive(MARK.size))
+        return Mark(box=Place(*sides), is_solid=is_solid, number=number)
 
-def _read_mark() -> Mark:
-    number, is_solid, *sides = MARK.unpack(_receive(MARK.size))
-    return Mark(box=Place(*sides), is_solid=is_solid, number=number)
+    def _receive(self, length: int) -> bytes:
+        """Return so many bytes of the job; they come straight into what is returned."""
+        received = self._job.read(length)
+        if len(received) < length:
+            os._exit(0)
+        return received
 
 
 def _answer(redrawn: Redrawn) -> None:
@@ -243,25 +254,16 @@ def _answer(redrawn: Redrawn) -> None:
         redrawn.height_px,
         redrawn.quality,
         redrawn.removed,
+        redrawn.preview_quality,
         len(redrawn.found),
         len(redrawn.jpeg),
+        len(redrawn.preview),
     )
     for one in redrawn.found:
         answer += FOUND.pack(one.kind, one.box.x, one.box.y, one.box.width, one.box.height)
-    unsent = memoryview(answer + redrawn.jpeg)
+    unsent = memoryview(answer + redrawn.jpeg + redrawn.preview)
     while unsent:
         unsent = unsent[os.write(confine.JOB, unsent) :]
-
-
-def _receive(length: int) -> bytes:
-    chunks = []
-    while length:
-        chunk = os.read(confine.JOB, min(_CHUNK_BYTES, length))
-        if not chunk:
-            os._exit(0)
-        chunks.append(chunk)
-        length -= len(chunk)
-    return b"".join(chunks)
 
 
 if __name__ == "__main__":

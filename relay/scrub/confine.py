@@ -57,6 +57,12 @@ def _prctl(option: int, value: int) -> None:
 # -- the box itself, before it has seen a photo ---------------------------------------------------
 
 
+def give_back_memory() -> None:
+    """Give the kernel back what is free, where the C library knows how."""
+    if trim := getattr(_LIBC, "malloc_trim", None):
+        trim(0)
+
+
 def forbid_dumps() -> None:
     """Leave no core, let nobody of the same user look in, gain no rights, die with the parent.
 

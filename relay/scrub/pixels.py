@@ -8,7 +8,7 @@ import io
 import re
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
@@ -81,7 +81,7 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 class Redrawn:
     """A clean JPEG (bytes) and what the box says of it. `code` other than CLEAN: all else is 0.
 
-    found: in px of the photo, also where a smaller view of it comes back.
+    found: in px of the photo, also where a smaller view of it comes back. preview: another JPEG.
     """
 
     code: Code
@@ -91,6 +91,8 @@ class Redrawn:
     quality: int = 0
     removed: Removed = Removed.NOTHING
     found: tuple[Found, ...] = ()
+    preview: bytes = b""
+    preview_quality: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ class Wish:
 
     view: in which of `canonical.SIZES_OF`. is_ours: it has been redrawn before and passed
     `jpeg.check`; it keeps every pixel in its place. find: what looks for faces and codes. marks:
-    drawn over it, in px of the photo.
+    drawn over it, in px of the photo. has_preview: a preview of what comes back is wanted as well.
     """
 
     max_bytes: int
@@ -108,6 +110,7 @@ class Wish:
     is_ours: bool = False
     find: Finder | None = None
     marks: Sequence[Mark] = ()
+    has_preview: bool = False
 
 
 def redraw(untrusted_photo: bytes, wish: Wish) -> Redrawn:
@@ -179,6 +182,10 @@ def _redraw(untrusted_photo: bytes, kind: Kind, wish: Wish) -> Redrawn:
     if len(found) > MOST_FOUND:  # to leave some out would be to leave them visible
         raise TooComplexError
     encoded, size, used = _encode_to_fit(canvas, wish)
+    preview, preview_quality = b"", 0
+    if wish.has_preview:  # from here, since another job would decode what was just coded
+        shown = replace(wish, view=View.PREVIEW, marks=())
+        preview, _, preview_quality = _encode_to_fit(canvas, shown)
     photo_size = size if wish.view is View.PHOTO else canvas.size
     return Redrawn(
         code=Code.CLEAN,
@@ -188,6 +195,8 @@ def _redraw(untrusted_photo: bytes, kind: Kind, wish: Wish) -> Redrawn:
         quality=used,
         removed=removed | (Removed.HIDDEN_PIXELS if is_hiding else Removed.NOTHING),
         found=tuple(one.scaled(canvas.size, photo_size) for one in found),
+        preview=preview,
+        preview_quality=preview_quality,
     )
 
 
@@ -337,7 +346,7 @@ def _encode_to_fit(canvas: Image.Image, wish: Wish) -> tuple[bytes, Size, int]:
     smaller = canonical.smaller(canvas.size) if is_photo else []
     lowest = _LOWEST_QUALITY if is_photo else _LOWEST_VIEW_QUALITY
     for size in (canonical.view_size(canvas.size, wish.view), *smaller):
-        fresh = canvas if size == canvas.size else canvas.resize(size, Image.Resampling.HAMMING)
+        fresh = canvas if size == canvas.size else _shrink(canvas, size, is_quick=not is_photo)
         draw = paint.cover if is_photo else paint.number
         draw(fresh, wish.marks, before=canvas.size)
         for lower in range(quality, min(quality, lowest) - 1, -_QUALITY_STEP):
@@ -345,6 +354,12 @@ def _encode_to_fit(canvas: Image.Image, wish: Wish) -> tuple[bytes, Size, int]:
             if len(encoded) <= most_bytes:
                 return encoded, size, lower
     raise TooComplexError
+
+
+def _shrink(canvas: Image.Image, size: Size, *, is_quick: bool) -> Image.Image:
+    """Return it smaller; quickly where nobody minds a trace of coarseness, as in a view."""
+    gap = 1.0 if is_quick else None
+    return canvas.resize(size, Image.Resampling.HAMMING, reducing_gap=gap)
 
 
 def _encode(fresh: Image.Image, quality: int) -> bytes:

@@ -77,7 +77,7 @@ _REFUSALS = {
 class ScrubbedPhoto:
     """A JPEG that passed the check, its size in px, its quality, and what was left behind.
 
-    found: faces and codes in it, in its px, where they were looked for.
+    found: faces and codes in it, in its px, where they were looked for. preview: a JPEG of its own.
     """
 
     jpeg: bytes
@@ -86,6 +86,7 @@ class ScrubbedPhoto:
     quality: int
     removed: Removed
     found: tuple[Found, ...] = ()
+    preview: bytes = b""
 
     @property
     def size(self) -> Size:
@@ -98,7 +99,7 @@ class Order:
     """What is asked of the box. The ordinary: clean a stranger's photo and look for faces in it.
 
     is_ours: it has been redrawn before and passed `jpeg.check`; its pixels stay in their place.
-    marks: drawn over it, in its px.
+    marks: drawn over it, in its px. has_preview: one is wanted beside the photo.
     """
 
     quality: int = QUALITY
@@ -106,6 +107,7 @@ class Order:
     is_ours: bool = False
     is_looked_at: bool = True
     marks: Sequence[Mark] = ()
+    has_preview: bool = False
 
     @property
     def highest_quality(self) -> int:
@@ -239,12 +241,20 @@ class Scrubber:
                 await box.hand_over(theirs)
             await loop.sock_sendall(ours, self._request(order, len(untrusted_photo)))
             await loop.sock_sendall(ours, untrusted_photo)
-            *numbers, count, length = ANSWER.unpack(await _receive(loop, ours, ANSWER.size))
+            *numbers, preview_quality, count, length, preview_length = ANSWER.unpack(
+                await _receive(loop, ours, ANSWER.size)
+            )
             if count > MOST_FOUND or length > self._max_jpeg_bytes:
+                raise ScrubFailed
+            if preview_length > (View.PREVIEW.max_bytes if order.has_preview else 0):
                 raise ScrubFailed
             found = await _receive(loop, ours, count * FOUND.size)
             return _Answer(
-                numbers, list(FOUND.iter_unpack(found)), await _receive(loop, ours, length)
+                numbers,
+                list(FOUND.iter_unpack(found)),
+                await _receive(loop, ours, length),
+                preview_quality,
+                await _receive(loop, ours, preview_length),
             )
 
     def _request(self, order: Order, length: int) -> bytes:
@@ -254,6 +264,7 @@ class Scrubber:
             order.view,
             order.is_ours,
             order.is_looked_at,
+            order.has_preview,
             len(order.marks),
             length,
         )
@@ -387,11 +398,13 @@ def _as_failed_start() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the box said, not believed yet: code, width, height, quality, removed; found; JPEG."""
+    """What the box said, not believed yet: code, width, height, quality, removed; found; JPEG; the preview's."""
 
     untrusted_numbers: list[int]
     untrusted_found: list[tuple[int, ...]]
     untrusted_jpeg: bytes
+    untrusted_preview_quality: int
+    untrusted_preview: bytes
 
 
 def _believe(answer: _Answer, order: Order) -> ScrubbedPhoto:
@@ -408,6 +421,8 @@ def _believe(answer: _Answer, order: Order) -> ScrubbedPhoto:
     )
     if untrusted_size != [width_px, height_px]:
         raise ScrubFailed
+    if order.has_preview:
+        _believe_preview(answer)
     size = (width_px, height_px) if order.is_looked_at else (0, 0)
     return ScrubbedPhoto(
         jpeg=answer.untrusted_jpeg,
@@ -416,7 +431,16 @@ def _believe(answer: _Answer, order: Order) -> ScrubbedPhoto:
         quality=quality,
         removed=Removed(untrusted_removed & (2 * max(Removed) - 1)),
         found=tuple(_believe_found(one, size) for one in answer.untrusted_found),
+        preview=answer.untrusted_preview,
     )
+
+
+def _believe_preview(answer: _Answer) -> None:
+    """Return where the preview is a JPEG of ours, of a preview's size and quality."""
+    untrusted_quality, view = answer.untrusted_preview_quality, View.PREVIEW
+    if not 0 < untrusted_quality <= view.quality:
+        raise ScrubFailed
+    jpeg.check(answer.untrusted_preview, untrusted_quality, sizes=SIZES_OF[view])
 
 
 def _believe_found(untrusted_found: tuple[int, ...], size: Size) -> Found:

@@ -8,14 +8,15 @@ QUALITY = 85
 MAX_UPLOAD_BYTES = 64 << 20  # the box reads no more than this, whatever the configuration says
 
 # Request: bytes of the largest acceptable JPEG, highest quality, view, whether a box has redrawn it
-# before, whether faces and codes are looked for, how many marks follow, and after them how many
-# bytes of photo.
-REQUEST = struct.Struct("!IBB??HI")
+# before, whether faces and codes are looked for, whether a preview comes back beside the photo, how
+# many marks follow, and after them how many bytes of photo.
+REQUEST = struct.Struct("!IBB???HI")
 # A mark: its number, whether it is solid, its box.
 MARK = struct.Struct("!H?4H")
-# Answer: code, width and height in px, quality, what was removed (bits), how much was found, bytes
-# of JPEG. What was found follows: kind, box; then the JPEG.
-ANSWER = struct.Struct("!BHHBHHI")
+# Answer: code, width and height in px, quality, what was removed (bits), quality of the preview,
+# how much was found, bytes of JPEG, bytes of the preview. What was found follows: kind, box; then
+# the JPEG; then the preview.
+ANSWER = struct.Struct("!BHHBHBHII")
 FOUND = struct.Struct("!B4H")
 # What the box says once it is warm: whether it will work, and the walls that stand (bits).
 READY = struct.Struct("!BH")

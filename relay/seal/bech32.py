@@ -3,22 +3,29 @@
 Source: BIP 173; C2SP age.md, "Native recipients", drops the limit of 90 characters.
 """
 
+import base64
+import functools
+import operator
+from itertools import compress
+
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES = {character: value for value, character in enumerate(_CHARSET)}
+_OF_BASE32 = {letter: value for value, letter in enumerate(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")}
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _CHECKSUM_LENGTH = 6
 _BYTE_BITS = 8
 _GROUP_BITS = 5
+# What the five bits that leave the checksum change in it: the generators of those that are set.
+_FED_BACK = [
+    functools.reduce(operator.xor, compress(_GENERATOR, (top >> bit & 1 for bit in range(5))), 0)
+    for top in range(32)
+]
 
 
 def _polymod(values: list[int]) -> int:
     checksum = 1
     for value in values:
-        top = checksum >> 25
-        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATOR):
-            if top >> bit & 1:
-                checksum ^= generator
+        checksum = (checksum & 0x1FFFFFF) << _GROUP_BITS ^ value ^ _FED_BACK[checksum >> 25]
     return checksum
 
 
@@ -28,12 +35,9 @@ def _expand(prefix: str) -> list[int]:
 
 def encode(prefix: str, raw: bytes) -> str:
     """Return `raw` as lower-case bech32 under the lower-case `prefix`."""
-    number = int.from_bytes(raw, "big")
-    bits = len(raw) * _BYTE_BITS
-    padding = -bits % _GROUP_BITS
-    number <<= padding
-    count = (bits + padding) // _GROUP_BITS
-    values = [number >> _GROUP_BITS * (count - 1 - i) & 31 for i in range(count)]
+    count = -(-len(raw) * _BYTE_BITS // _GROUP_BITS)
+    grouped = base64.b32encode(raw)[:count]  # the same groups of five bits, in other letters
+    values = [_OF_BASE32[letter] for letter in grouped]
     checksum = _polymod([*_expand(prefix), *values, *[0] * _CHECKSUM_LENGTH]) ^ 1
     values += [checksum >> _GROUP_BITS * (5 - i) & 31 for i in range(_CHECKSUM_LENGTH)]
     return prefix + "1" + "".join(_CHARSET[value] for value in values)

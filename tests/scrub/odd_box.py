@@ -6,6 +6,7 @@ Run as `python -I tests/scrub/odd_box.py` in place of the box; the photo is the 
 import ctypes
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from relay.scrub import box, confine
 from relay.scrub.pixels import Redrawn, Wish, redraw
@@ -77,8 +78,32 @@ def babble() -> Redrawn:
 
 def promise() -> Redrawn:
     """Announce four gigabytes."""
+    os.write(confine.JOB, bytes(ANSWER.size - 8) + b"\xff" * 4 + bytes(4))
+    return hang()
+
+
+def promise_more() -> Redrawn:
+    """Announce a preview of four gigabytes."""
     os.write(confine.JOB, bytes(ANSWER.size - 4) + b"\xff" * 4)
     return hang()
+
+
+def show_whole() -> Redrawn:
+    """A good picture, and in the place of its preview the picture again."""
+    picture = redraw(SAMPLE, Wish(max_bytes=1 << 20, quality=60))
+    return replace(picture, preview=picture.jpeg, preview_quality=picture.quality)
+
+
+def show_worse() -> Redrawn:
+    """A good picture, and a preview that calls itself better than any is."""
+    picture = redraw(SAMPLE, Wish(max_bytes=1 << 20, quality=60, has_preview=True))
+    return replace(picture, preview_quality=picture.preview_quality + 1)
+
+
+def show_dirty() -> Redrawn:
+    """A good picture, and a preview with a comment in it."""
+    picture = redraw(SAMPLE, Wish(max_bytes=1 << 20, quality=60, has_preview=True))
+    return replace(picture, preview=picture.preview[:20] + COMMENT + picture.preview[20:])
 
 
 def boast() -> Redrawn:
@@ -90,7 +115,7 @@ def boast() -> Redrawn:
 def smuggle() -> Redrawn:
     """A picture with a comment in it."""
     picture = redraw(SAMPLE, Wish(max_bytes=1 << 20, quality=85))
-    dirty = picture.jpeg[:20] + b"\xff\xfe\x00\x05abc" + picture.jpeg[20:]
+    dirty = picture.jpeg[:20] + COMMENT + picture.jpeg[20:]
     return Redrawn(
         code=Code.CLEAN,
         jpeg=dirty,
@@ -113,11 +138,12 @@ def enlarge() -> Redrawn:
 ODD: dict[str, Callable[[], Redrawn]] = {
     one.__name__: one
     for one in (
-        plant, look, plant_and_look, hang, crash, eat, leave, escape, babble, promise, boast,
-        smuggle, shrink, enlarge,
+        plant, look, plant_and_look, hang, crash, eat, leave, escape, babble, promise,
+        promise_more, boast, smuggle, shrink, enlarge, show_whole, show_worse, show_dirty,
     )
 }  # fmt: skip
 SAMPLE = b""
+COMMENT = b"\xff\xfe\x00\x05abc"
 
 
 def odd_redraw(untrusted_photo: bytes, wish: Wish) -> Redrawn:

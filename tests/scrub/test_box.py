@@ -48,8 +48,8 @@ async def odd_scrubber(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scrubbe
 @pytest.mark.parametrize(
     "oddity",
     [
-        "crash", "eat", "hang", "leave", "escape", "babble", "promise", "boast", "smuggle",
-        "shrink",
+        "crash", "eat", "hang", "leave", "escape", "babble", "promise", "promise_more", "boast",
+        "smuggle", "shrink",
     ],
 )  # fmt: skip
 async def test_whatever_a_decoder_does_one_photo_is_lost_and_the_next_is_scrubbed(
@@ -107,6 +107,20 @@ async def test_a_thumbnail_is_small_and_nothing_else_comes_for_one(
         with pytest.raises(ScrubFailed):
             await scrubber.scrub(b"enlarge", order)
         assert (await scrubber.scrub(b"shrink", order)).width_px == 240
+
+
+async def test_a_preview_comes_beside_the_photo_and_is_believed_no_more_than_it(
+    odd_scrubber: Scrubber,
+) -> None:
+    order = Order(has_preview=True)
+    photo = await odd_scrubber.scrub(photos.dirty_jpeg(), order)
+    assert jpeg.check(photo.preview, sizes=SIZES_OF[View.PREVIEW]) == (600, 450, 60)
+    assert (await odd_scrubber.scrub(photos.dirty_jpeg())) == replace(photo, preview=b"")
+    for oddity in (b"show_whole", b"show_worse", b"show_dirty", b"promise_more"):
+        with pytest.raises(ScrubFailed):
+            await odd_scrubber.scrub(oddity, order)
+    with pytest.raises(ScrubFailed):  # nobody asked for one
+        await odd_scrubber.scrub(b"show_dirty")
 
 
 async def test_a_child_has_one_descriptor_no_rights_a_world_of_its_own_and_limits(
