@@ -398,7 +398,7 @@ def _as_failed_start() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the box said, not believed yet: code, width, height, quality, removed; found; JPEG; the preview's."""
+    """What the box said, not believed yet: code, width, height, quality, removed; found; JPEGs."""
 
     untrusted_numbers: list[int]
     untrusted_found: list[tuple[int, ...]]

@@ -7,13 +7,12 @@ costs nothing here, elsewhere 0.6 s and 256 MiB once a command.
 
 import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from relay.cli.keys import make_keys
@@ -23,7 +22,9 @@ from relay.seal.envelope import Submission, pack, photo_budget, seal_envelope
 from relay.seal.files import load_identities
 from relay.seal.keys import ClassicIdentity
 from tests import photos
-from tests.bench.scrub import high_water_kb
+from tests.bench import report
+from tests.bench.clock import high_water_kb
+from tests.bench.report import Report, Row
 from tests.conftest import RELAY
 
 ENVELOPE_BYTES = 512 * 1024
@@ -120,40 +121,41 @@ def measure(folder: Path, count: int) -> list[Run]:
     return [*runs, Run("age -d, a process each", count, seconds, peak)]
 
 
-def show(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--envelopes", type=int, default=1000)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    few, many = arguments.envelopes // 10, arguments.envelopes
+def compare(given: argparse.Namespace) -> Report:
+    few, many = max(2, given.envelopes // 10), given.envelopes
     runs = []
     for count in (few, many):
         with tempfile.TemporaryDirectory() as folder:
             runs.append(measure(Path(folder), count))
-    growth = {
-        large.name: large.peak_mib / small.peak_mib
+    to = runs[1][-1].name
+    rows = [
+        Row(
+            name=f"{one.name}, {one.envelopes:,}",
+            cost=1000 / one.each_s,
+            unit="ms",
+            bound=1000 / runs[1][-1].each_s,
+            to=to,
+        )
+        for one in [*runs[0], *runs[1]]
+    ]
+    rows += [
+        Row(
+            name=f"{large.name}, memory at {many:,}",
+            cost=large.peak_mib,
+            unit="MiB",
+            bound=small.peak_mib,
+            to=f"at {few:,}",
+            limit=FLAT,
+        )
         for small, large in zip(*runs, strict=True)
         if large.name.startswith("relay")
-    }
-    is_flat = max(growth.values()) <= FLAT
-    if arguments.json:
-        report = [asdict(one) | {"per_second": one.each_s} for one in [*runs[0], *runs[1]]]
-        show(json.dumps({"runs": report, "memory": growth, "is_flat": is_flat}, indent=1))
-        return 0 if is_flat else 1
-    bound = runs[1][-1].each_s
-    show(f"{'':28}{'envelopes':>10}{'a second':>10}{'to age -d':>11}{'MiB':>7}")
-    for one in [*runs[0], *runs[1]]:
-        ratio = one.each_s / bound
-        show(
-            f"{one.name:28}{one.envelopes:>10}{one.each_s:>10.1f}{ratio:>11.2f}{one.peak_mib:>7.0f}"
-        )
-    for name, factor in growth.items():
-        show(f"{name}: memory at {many} is {factor:.2f} times that at {few} (at most {FLAT})")
-    return 0 if is_flat else 1
+    ]
+    notes = ["For each envelope; whole commands, their start and their box included."]
+    return Report(name="desk", title="Opening and reviewing at the desk", rows=rows, notes=notes)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return report.run(compare, "desk", arguments, envelopes=(200, 3))
 
 
 if __name__ == "__main__":

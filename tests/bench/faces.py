@@ -42,7 +42,7 @@ from relay.errors import RelayError
 from relay.scrub import canonical
 from relay.scrub.found import Found, Kind
 from relay.scrub.supervisor import Scrubber
-from tests.bench.scrub import below, high_water_kb, spent
+from tests.bench.clock import below, high_water_kb, spent
 
 LEAST_PX = 20
 LEAST_IOU = 0.3

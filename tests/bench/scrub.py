@@ -7,17 +7,13 @@ facts of November 2026.
 
 import argparse
 import asyncio
-import json
 import math
-import os
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -27,6 +23,8 @@ from relay.scrub import canonical, jpeg, pixels, supervisor
 from relay.scrub.supervisor import Order, Scrubber
 from relay.scrub.wire import LONG_SIDE_PX, View
 from tests import photos
+from tests.bench.clock import Way, below, high_water_kb, means, spent, take_turns
+from tests.bench.report import Report, Row, run
 
 BUDGET = 512 * 1024
 SIZES = {"12 MP": (4000, 3000), "48 MP": (8000, 6000)}
@@ -37,15 +35,17 @@ LIMITS = {
     ("12 MP", "in the box"): 1.7,
     ("48 MP", "in the box"): 1.3,
 }
-# A box that leaves the size as the decoder gives it: what a standard size costs by itself.
-_KEEP_SIZE = (
-    "from relay.scrub import canonical, pixels; "
-    "canonical.plan = lambda w, h, is_ours: "
-    "canonical.Plan(canvas=(w, h), drawn=(w, h), box=(0, 0, w, h)); "
-    "canonical.smaller = lambda size: []; "
-)
-_TICKS = os.sysconf("SC_CLK_TCK")
-Way = Callable[[], Awaitable[float]]
+# A box that leaves the size as the decoder gives it: what a standard size costs by itself. Asked
+# with the size of the file, it answers with ours, so that the decoder shrinks as it does for us.
+_KEEP_SIZE = """
+from relay.scrub import box, canonical
+def keep(w, h, is_ours):
+    size = (w, h) if w <= 2000 else (1600, 1200)
+    return canonical.Plan(canvas=size, drawn=size, box=(0, 0, w, h))
+canonical.plan, canonical.smaller = keep, lambda size: []
+box.main()
+"""
+TO = "djpeg | cjpeg"
 
 
 def photo(width: int, height: int) -> bytes:
@@ -76,13 +76,6 @@ def without_box(untrusted_photo: bytes) -> float:
     before = time.process_time()
     jpeg.check(pixels.redraw(untrusted_photo, pixels.Wish(max_bytes=BUDGET, quality=85)).jpeg)
     return time.process_time() - before
-
-
-def spent(pid: int) -> float:
-    """CPU seconds of a process, its children that ended, and what lives below it."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sum(map(int, fields[11:15])) / _TICKS + sum(spent(int(child)) for child in below)
 
 
 class InBox:
@@ -117,124 +110,73 @@ class InBox:
         return peak
 
 
-def below(pid: int) -> list[int]:
-    try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return []
-    return [one for child in found for one in (int(child), *below(int(child)))]
-
-
-def high_water_kb(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    lines = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(lines[0].split()[1]) if lines else 0
-
-
-async def measure(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+async def measure(given: argparse.Namespace) -> Report:
     pixels.warm_up()
-    results = {}
+    rows, notes = [], []
     async with AsyncExitStack() as stack:
         scrubber = await stack.enter_async_context(Scrubber(max_jpeg_bytes=4 * BUDGET))
-        standard = InBox(scrubber)
-        looked_at = InBox(scrubber, is_looked_at=True)
-        kept = InBox(await stack.enter_async_context(size_keeper()))
+        boxes = {
+            "in the box": InBox(scrubber),
+            "in the box, size kept": InBox(await stack.enter_async_context(size_keeper())),
+            "in the box, looked at": InBox(scrubber, is_looked_at=True),
+        }
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for name, size in SIZES.items():
+        for name, size in list(SIZES.items())[: 1 if given.quick else None]:
             made = photo(*size)
             path = folder / "photo.jpg"
             path.write_bytes(made)
-            print(f"{name}: {len(made) / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201 - a program
-            results[name] = await one_size(rounds, path, made, size[0], standard, kept, looked_at)
-    return results
+            costs = await one_size(given, path, made, size[0], boxes)
+            rows += [
+                Row(
+                    name=f"{name}, {way}",
+                    cost=cost * 1000,
+                    unit="ms CPU",
+                    bound=costs[TO] * 1000,
+                    to=TO,
+                    limit=LIMITS.get((name, way)),
+                )
+                for way, cost in costs.items()
+            ]
+            peaks = [
+                f"{await peak_mb(boxes[way], made, given.rounds):.0f} MB {way}"
+                for way in ("in the box", "in the box, looked at")
+            ]
+            notes.append(
+                f"{name}: {len(made) / 1e6:.1f} MB; memory of a child: {', '.join(peaks)}."
+            )
+    notes.insert(0, f"Means of {given.rounds} rounds.")
+    return Report(name="scrub", title="Scrubbing a photo", rows=rows, notes=notes)
 
 
 def size_keeper() -> Scrubber:
     """A scrubber whose box keeps sizes, and whose check takes any."""
     supervisor.SIZES_OF = {View.PHOTO: canonical.SIZES | {(2000, 1500)}}
-    supervisor._PROGRAM = ("-c", _KEEP_SIZE + "from relay.scrub import box; box.main()")  # noqa: SLF001
+    supervisor._PROGRAM = ("-c", _KEEP_SIZE)  # noqa: SLF001
     return Scrubber(max_jpeg_bytes=4 * BUDGET)
 
 
-async def one_size(  # noqa: PLR0913, PLR0917 - one row of the table
-    rounds: int,
-    path: Path,
-    made: bytes,
-    long_px: int,
-    standard: InBox,
-    kept: InBox,
-    looked_at: InBox,
-) -> dict[str, dict[str, float]]:
-    taken: dict[str, list[float]] = {
-        "bound": [], "without the box": [], "in the box": [], "in the box, size kept": [],
-        "in the box, looked at": [],
-    }  # fmt: skip
-    for _ in range(rounds):
-        taken["bound"].append(bound(path, long_px))
-        taken["without the box"].append(without_box(made))
-        taken["in the box"].append(await standard.scrub(made, 5))
-        taken["in the box, size kept"].append(await kept.scrub(made, 5))
-        taken["in the box, looked at"].append(await looked_at.scrub(made, 5))
-    base = statistics.mean(taken["bound"])
-    table = {
-        way: {"cpu_ms": statistics.mean(times) * 1000, "ratio": statistics.mean(times) / base}
-        for way, times in taken.items()
+async def one_size(
+    given: argparse.Namespace, path: Path, made: bytes, long_px: int, boxes: dict[str, InBox]
+) -> dict[str, float]:
+    """CPU seconds of each way with one photo."""
+
+    def in_box(box: InBox) -> Way:
+        return lambda: box.scrub(made, 1 if given.quick else 5)
+
+    ways: dict[str, Way] = {
+        TO: lambda: bound(path, long_px),
+        "without the box": lambda: without_box(made),
+        **{name: in_box(box) for name, box in boxes.items()},
     }
-    for name, box in (("in the box", standard), ("in the box, looked at", looked_at)):
-        table[name]["peak_mb"] = max([await box.watch_memory(made) for _ in range(3)]) / 1e3
-    return table
+    return means(await take_turns(ways, given.rounds))
 
 
-def draw(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
-    """Write the ratios as bars, the limits as lines, in an SVG that any browser shows."""
-    bars = [
-        (size, way, row["ratio"]) for size, ways in results.items() for way, row in ways.items()
-    ]
-    unit, left, height = 300, 250, 26
-    marks = [
-        f'<rect x="{left}" y="{30 + height * i}" width="{unit * ratio:.0f}" height="18" '
-        f'fill="{"#999" if way == "bound" else "#36c"}"/>'
-        f'<text x="{left - 8}" y="{44 + height * i}" text-anchor="end">{size}, {way}</text>'
-        f'<text x="{left + unit * ratio + 6:.0f}" y="{44 + height * i}">{ratio:.2f}</text>'
-        for i, (size, way, ratio) in enumerate(bars)
-    ]
-    marks += [
-        f'<path d="M{left + unit * LIMITS[size, way]:.0f} {26 + height * i}v26" stroke="#c00"/>'
-        for i, (size, way, _) in enumerate(bars)
-        if (size, way) in LIMITS
-    ]
-    path.write_text(
-        '<svg xmlns="http://www.w3.org/2000/svg" width="900" '
-        f'height="{40 + height * len(bars)}" font-family="sans-serif" font-size="13">'
-        '<rect width="100%" height="100%" fill="#fff"/>'
-        '<text x="8" y="18">CPU for each photo, in units of djpeg | cjpeg; red: the limit</text>'
-        + "".join(marks)
-        + "</svg>\n"
-    )
+async def peak_mb(box: InBox, made: bytes, rounds: int) -> float:
+    return max([await box.watch_memory(made) for _ in range(min(3, rounds))]) / 1e3
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/bench scrub")
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--to", type=Path, default=Path("bench"), help="default: bench")
-    arguments = parser.parse_args()
-    results = asyncio.run(measure(arguments.rounds))
-    over = []
-    for size, ways in results.items():
-        for way, row in ways.items():
-            limit = LIMITS.get((size, way))
-            words = [f"{size}  {way:<24} {row['cpu_ms']:7.1f} ms  {row['ratio']:.2f}"]
-            words += [f"limit {limit:.2f}"] if limit else []
-            words += [f"peak {row['peak_mb']:.0f} MB"] if "peak_mb" in row else []
-            print("  ".join(words))  # noqa: T201 - a program
-            over += [(size, way)] if limit and row["ratio"] > limit else []
-    arguments.to.mkdir(exist_ok=True)
-    (arguments.to / "scrub.json").write_text(json.dumps(results, indent=1) + "\n")
-    draw(results, arguments.to / "scrub.svg")
-    return 1 if over else 0
+def main(arguments: list[str] | None = None) -> int:
+    return run(lambda given: asyncio.run(measure(given)), "scrub", arguments, rounds=(12, 1))
 
 
 if __name__ == "__main__":

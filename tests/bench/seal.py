@@ -6,13 +6,11 @@ rounds in which the ways take turns; a program's time has its start in it, as fo
 """
 
 import argparse
-import json
+import asyncio
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,10 +21,13 @@ from nacl.public import PrivateKey, SealedBox
 
 from relay.seal import age
 from relay.seal.keys import ClassicIdentity, HybridIdentity
+from tests.bench import clock, report
+from tests.bench.report import Report, Row
 
 PLAINTEXT = os.urandom(1 << 20)
 RECIPIENTS = 3
 BOUND = "age --version"
+LIMIT = 1.0
 OURS = "ours, hybrid"
 
 
@@ -99,15 +100,7 @@ def gpg(folder: Path) -> Iterator[Way]:
         run("gpgconf", "--homedir", home, "--kill", "all")
 
 
-@contextmanager
-def timed(times: list[float]) -> Iterator[None]:
-    before = time.perf_counter()
-    yield
-    times.append((time.perf_counter() - before) * 1000)
-
-
-def measure(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Milliseconds, and how many times the bound that is, of each way's steps."""
+async def measure(given: argparse.Namespace) -> Report:
     with tempfile.TemporaryDirectory() as name, gpg(Path(name)) as gpg_way:
         ways = {
             OURS: ours(),
@@ -116,43 +109,46 @@ def measure(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
             "age -r, X25519": age_command(Path(name)),
             "gpg, RSA-4096": gpg_way,
         }
-        taken: dict[str, dict[str, list[float]]] = {BOUND: {"start": []}}
-        taken |= {way: {"seal": [], "open": []} for way in ways}
-        for _ in range(rounds):
-            with timed(taken[BOUND]["start"]):
-                run("age", "--version")
-            for way, one in ways.items():
-                with timed(taken[way]["seal"]):
-                    sealed = one.seal()
-                with timed(taken[way]["open"]):
-                    opened = one.open(sealed)
-                assert opened == PLAINTEXT, way
-    base = statistics.median(taken[BOUND]["start"])
-    return {
-        way: {
-            step: {"ms": statistics.median(times), "ratio": statistics.median(times) / base}
-            for step, times in steps.items()
+        steps: dict[str, clock.Way] = {
+            BOUND: lambda: clock.wall_ms(lambda: run("age", "--version"))
         }
-        for way, steps in taken.items()
-    }
+        for way, one in ways.items():
+            steps |= _steps(way, one)
+        taken = clock.medians(await clock.take_turns(steps, given.rounds))
+    rows = [
+        Row(
+            name=step,
+            cost=cost,
+            unit="ms",
+            bound=taken[BOUND],
+            to=BOUND,
+            limit=LIMIT if step.startswith(OURS) else None,
+        )
+        for step, cost in taken.items()
+    ]
+    notes = [f"Medians of {given.rounds} rounds."]
+    return Report(name="seal", title="Sealing and opening 1 MiB", rows=rows, notes=notes)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/bench seal")
-    parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--json", action="store_true", help="results on stdout as JSON")
-    arguments = parser.parse_args()
-    table = measure(arguments.rounds)
-    if arguments.json:
-        print(json.dumps(table, indent=1))  # noqa: T201 - a program
-    else:
-        for way, row in table.items():
-            cells = [
-                f"{what} {one['ms']:6.2f} ms  {one['ratio']:5.2f}" for what, one in row.items()
-            ]
-            print(f"{way:<20} " + "    ".join(cells))  # noqa: T201 - a program
-        print(f"1 MiB, medians of {arguments.rounds} rounds; in units of one start of age")  # noqa: T201
-    return 1 if any(one["ratio"] > 1 for one in table[OURS].values()) else 0
+def _steps(name: str, way: Way) -> dict[str, clock.Way]:
+    kept: list[list[bytes]] = [way.seal()]
+
+    def seal() -> None:
+        kept[0] = way.seal()
+
+    def open_again() -> None:
+        kept.append([way.open(kept[0])])
+
+    def opened() -> float:
+        cost = clock.wall_ms(open_again)
+        assert kept.pop() == [PLAINTEXT], name
+        return cost
+
+    return {f"{name}, seal": lambda: clock.wall_ms(seal), f"{name}, open": opened}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return report.run(lambda given: asyncio.run(measure(given)), "seal", arguments, rounds=(60, 2))
 
 
 if __name__ == "__main__":
