@@ -19,7 +19,7 @@ INTERRUPTED = 130
 # Only what was asked for is loaded: the desk's half takes as long as a whole start of the relay,
 # which starts itself twice (relay.memory).
 _COMMANDS = {
-    "relay.cli.server": ("init", "serve", "demo", "check", "purge"),
+    "relay.cli.server": ("init", "serve", "demo", "check", "stats", "purge"),
     "relay.cli.keys": ("keys",),
     "relay.cli.desk": ("desk",),
     "relay.cli.migrate": ("migrate",),

@@ -1,4 +1,4 @@
-"""`relay init`, `serve`, `demo`, `check`, `purge`: the operator's commands.
+"""`relay init`, `serve`, `demo`, `check`, `stats`, `purge`: the operator's commands.
 
 The server's packages are imported where a command runs, so that a desk does without them. What
 makes keys is, too: `serve` begins twice (relay.memory), and makes none.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay import memory
 from relay.cli.printing import printable, result, result_json, say
+from relay.cli.stats import tell
 from relay.config import ServerConfig, split_listen
 from relay.errors import ConfigInvalid, NotKept, RelayError
 
@@ -45,6 +46,11 @@ def add_commands(commands: Any) -> None:
     check.add_argument("--config", type=Path, required=True, help="relay.toml")
     check.add_argument("--json", action="store_true", help="for programs: docs/operator.md")
     check.set_defaults(run=_check)
+
+    stats = commands.add_parser("stats", help="count what came on past days, and how it stands")
+    stats.add_argument("--config", type=Path, required=True, help="relay.toml")
+    stats.add_argument("--json", action="store_true", help="for programs: docs/operator.md")
+    stats.set_defaults(run=_stats)
 
     purge = commands.add_parser("purge", help="destroy what is older than retain_days")
     purge.add_argument("--config", type=Path, required=True, help="relay.toml")
@@ -198,6 +204,20 @@ def _print_findings(findings: "list[Finding]") -> None:
         say("docs/operator.md says what each is for, and how to go without (accept_missing).")
     elif any(finding.is_danger for finding in findings):
         say("relay serve starts, and is in danger: mend each line that says refused.")
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    from relay.intake.stats import read_stats  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.submit import utc_today  # noqa: PLC0415 - the same
+
+    config = ServerConfig.load(arguments.config)
+    report = asyncio.run(read_stats(config, today=utc_today()))
+    if arguments.json:
+        result_json(report)
+        return 0
+    for line in tell(report):
+        result(line)
+    return 0
 
 
 def _purge(arguments: argparse.Namespace) -> int:

@@ -34,11 +34,15 @@ class Campaign:
 
 
 class Door:
-    """Closed until there is a campaign, and while there is any cause."""
+    """Closed until there is a campaign, and while there is any cause.
+
+    late: what is amiss and closes nothing, in words for the operator: a day that was not turned.
+    """
 
     def __init__(self) -> None:
         """Begin without a campaign, and so closed."""
         self.campaign: Campaign | None = None
+        self.late: str | None = None
         self._causes: dict[Cause, str] = {}
 
     def require_open(self) -> Campaign:

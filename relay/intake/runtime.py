@@ -79,7 +79,7 @@ async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Run
         housekeeping = [
             asyncio.create_task(work)
             for work in (
-                _keep_house(queue, doorkeeper, config),
+                _keep_house(_Days(queue, door, config), queue, doorkeeper, config),
                 _keep_door(doorkeeper, config),
                 _keep_box(doorkeeper),
                 _keep_drafts(drafts),
@@ -94,9 +94,10 @@ async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Run
             drafts.forget_all()
 
 
-async def _keep_house(queue: SealedQueue, doorkeeper: Doorkeeper, config: ServerConfig) -> None:
+async def _keep_house(
+    days: "_Days", queue: SealedQueue, doorkeeper: Doorkeeper, config: ServerConfig
+) -> None:
     """Turn the day once a day; between, write cover at fixed intervals. Nothing ends it."""
-    days = _Days(queue, config)
     while True:
         await _outlive(days.turn)
         await _outlive(partial(doorkeeper.keep, queue.write_cover))
@@ -132,12 +133,12 @@ async def _outlive(work: Callable[[], Awaitable[None]]) -> None:
 
 
 class _Days:
-    """Turns the day, and says once where it can't be done."""
+    """Turns the day. Where it can't be done, that is said once, and at the door while it lasts."""
 
-    def __init__(self, queue: SealedQueue, config: ServerConfig) -> None:
+    def __init__(self, queue: SealedQueue, door: Door, config: ServerConfig) -> None:
         self._queue = queue
+        self._door = door
         self._config = config
-        self._is_said = False
 
     async def turn(self) -> None:
         """Turn the day where that is still to be done."""
@@ -150,8 +151,8 @@ class _Days:
                     lease_days=self._config.lease_days,
                 )
         except NotKept:
-            if not self._is_said:
+            if self._door.late is None:
                 events.error(_NOT_TURNED)
-            self._is_said = True
+            self._door.late = _NOT_TURNED
         else:
-            self._is_said = False
+            self._door.late = None

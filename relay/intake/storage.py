@@ -39,19 +39,21 @@ def check_room(config: ServerConfig) -> Finding:
         return refused("disk room", words, blocks=True)
     free = disk.f_bavail * disk.f_frsize
     if free < least_free_bytes(config, is_closed=False):
-        words = f"{folder}: {_mib(free)} free is less than min_free_bytes: the form is closed."
+        words = f"{folder}: {_about(free)} free, less than min_free_bytes: the form is closed."
         return refused("disk room", f"{words} Make room, or lower min_free_bytes")
     again = least_free_bytes(config, is_closed=True)
     if free < again:
-        words = f"{folder}: {_mib(free)} free: a form that has closed opens again at {_mib(again)}."
+        words = (
+            f"{folder}: {_about(free)} free: a form that has closed opens again at {_mib(again)}."
+        )
         return advice("disk room", f"{words} Make room, or lower min_free_bytes")
     full = config.max_queued * (config.envelope_bytes + _OVERHEAD_BYTES) * _TIMES_ON_DISK
     if free + taken < full + config.min_free_bytes:
         words = (
-            f"{folder}: {_mib(free)} free; a full queue takes {_mib(full)} while it is compacted."
+            f"{folder}: {_about(free)} free; a full queue takes {_mib(full)} while it is compacted."
         )
         return advice("disk room", f"{words} Make room, or lower max_queued")
-    return ok("disk room", f"a full queue fits: {_mib(free)} free")
+    return ok("disk room", f"a full queue fits: {_about(free)} free")
 
 
 def check_queue(config: ServerConfig) -> Finding:
@@ -118,3 +120,8 @@ def _judge(path: Path, found: QueueLook) -> Finding:
 
 def _mib(count: int) -> str:
     return f"{count // 2**20} MiB"
+
+
+def _about(count: int) -> str:
+    """Return it in whole GiB: in smaller steps, who asks each minute could count submissions."""
+    return f"{count // 2**30} GiB" if count >= 2**30 else "less than 1 GiB"

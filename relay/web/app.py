@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from relay.config import ServerConfig
-from relay.errors import HostUnknown, MethodRefused, PageMissing, RelayError
+from relay.errors import HostUnknown, MethodRefused, PageMissing, QueueFull, RelayError
 from relay.intake.events import report
 from relay.intake.runtime import Runtime
 from relay.posters.press import Press
@@ -19,6 +19,8 @@ from relay.web.submitter import SubmitterPages
 from relay.web.upload import Budget, Limits
 
 _OK, _METHOD_NOT_ALLOWED = 200, 405
+_FULL = "the queue is full: a desk has to pull and decide, or max_queued to grow"
+_OPEN_NETWORK_FULL = "who comes by the open network is told to come back; the rest is for tor"
 
 
 def create_form_app(
@@ -32,8 +34,8 @@ def create_form_app(
     queue is the onion's, where a flood costs work: neither starves the other.
     """
     intake = runtime.intake
-    if config.onion_listen and not is_onion:
-        intake = replace(intake, most_queued=max(1, config.max_queued * 3 // 4))
+    if not is_onion:
+        intake = replace(intake, most_queued=_open_networks_share(config))
     place = Place(
         name="onion" if is_onion else "clearnet",
         host=config.onion_address if is_onion else config.host,
@@ -63,6 +65,11 @@ def create_form_app(
     return app
 
 
+def _open_networks_share(config: ServerConfig) -> int | None:
+    """Return how many envelopes there may be for it; None: as many as there may be at all."""
+    return max(1, config.max_queued * 3 // 4) if config.onion_listen else None
+
+
 def create_desk_app(runtime: Runtime) -> web.Application:
     """Return the desk's application, for a listener of its own."""
     app = _application(english_alone(Place(name="desk")))
@@ -70,16 +77,26 @@ def create_desk_app(runtime: Runtime) -> web.Application:
     return app
 
 
-def create_health_app(runtime: Runtime) -> web.Application:
-    """Return the operator's application: whether the form is open, else why, nothing of anybody."""
+def create_health_app(config: ServerConfig, runtime: Runtime) -> web.Application:
+    """Return the operator's application: whether the form is open, else why, nothing of anybody.
+
+    A line of its own says what is amiss and does not close it: a day that was not turned, and a
+    share of the queue that is full.
+    """
+    door, queue, share = runtime.intake.door, runtime.intake.queue, _open_networks_share(config)
 
     async def show_health(_: web.Request) -> web.Response:
+        lines, status = ["open"], _OK
         try:
             await runtime.intake.require_open()
+            if config.listen and await queue.is_full(most=share):
+                lines.append(f"full: {_OPEN_NETWORK_FULL}")
         except RelayError as error:
-            lines = [f"closed: {why}" for why in runtime.intake.door.causes] or [error.message]
-            return web.Response(text="\n".join(lines) + "\n", status=error.http_status)
-        return web.Response(text="open\n")
+            causes = door.causes or [_FULL if isinstance(error, QueueFull) else error.message]
+            lines, status = [f"closed: {why}" for why in causes], error.http_status
+        if door.late is not None:
+            lines.append(f"late: {door.late}")
+        return web.Response(text="\n".join(lines) + "\n", status=status)
 
     app = _application(english_alone(Place(name="health")))
     app.add_routes([web.get("/healthz", show_health)])

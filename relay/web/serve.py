@@ -62,7 +62,7 @@ async def serve(config: ServerConfig, scrubber: Scrubber, *, on_ready: Callable[
         )
         if not config.demo:
             await _listen(stack, create_desk_app(runtime), config.endpoint("desk_listen"))
-        await _listen(stack, create_health_app(runtime), config.endpoint("health_listen"))
+        await _listen(stack, create_health_app(config, runtime), config.endpoint("health_listen"))
         gc.collect()
         gc.freeze()  # what is here now stays: a sweep looks at what came after
         on_ready()

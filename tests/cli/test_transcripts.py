@@ -66,6 +66,7 @@ class Steady:
     def __init__(self, home: Path, port: int) -> None:
         today = dt.datetime.now(dt.UTC).date()
         self._fixed = {str(home): "~", f"127.0.0.1:{port}": "127.0.0.1:8080", str(today): "<today>"}
+        self._fixed[str(today - dt.timedelta(days=1))] = "<before>"
         self._seen: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:

@@ -3,15 +3,17 @@
 import asyncio
 import http.client
 import os
+import re
 import select
 import socket
+import sqlite3
 import ssl
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ import pytest
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid
 from relay.web import tls
+from relay.web.app import _FULL, _OPEN_NETWORK_FULL
 from relay.web.onion import UPLOADS_AT_ONCE, Circuits
 from relay.web.tls import BeforeTls, Certificate
 from tests import photos
@@ -34,6 +37,8 @@ from tests.doors import (
     trusting,
     write_pair,
 )
+
+LONG_AGO = b'{"day": "2020-01-01"}'
 
 
 @pytest.fixture(autouse=True)
@@ -188,6 +193,8 @@ def test_a_crowd_on_the_open_network_leaves_a_quarter_of_the_queue_to_the_onion(
     assert [send(number, by_tor=False) for number in range(4)] == [200, 200, 200, 503]
     assert service.get("/en/").status == 503
     assert Visitor(campaign / "onion.sock", first=line(9)).ask().status == 200
+    told = Visitor(campaign / "health.sock").ask("/healthz")
+    assert (told.status, told.read().decode()) == (200, f"open\nfull: {_OPEN_NETWORK_FULL}\n")
     assert [send(number, by_tor=True) for number in (10, 11)] == [200, 503]
 
 
@@ -234,6 +241,41 @@ def test_the_operator_is_told_every_cause_for_which_it_is_closed(
     page = running.get("/en/")
     assert page.status == 503
     assert str(campaign) not in page.text, "nobody else is told"
+
+
+def test_the_operator_is_told_while_a_day_is_not_turned(
+    start_service: Starter, campaign: Path
+) -> None:
+    """The log says it once; until it is turned the file keeps the order of that day."""
+    running = start_service(**ONION_SETTINGS, cover_write_s=1)
+
+    def health() -> tuple[int, list[str]]:
+        answer = Visitor(running.folder / "health.sock").ask("/healthz")
+        return answer.status, answer.read().decode().splitlines()
+
+    wait_until(lambda: health() == (200, ["open"]))
+    with closing(sqlite3.connect(campaign / "queue.sqlite", isolation_level=None)) as other:
+        other.execute("UPDATE marker SET value = ? WHERE name = 'turned'", (LONG_AGO,))
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM marker").fetchall()  # as a program that reads for long
+        wait_until(lambda: len(health()[1]) == 2)
+        assert health()[0] == 200, "the form is open all the same"
+        assert health()[1][0] == "open"
+        assert health()[1][1].startswith("late: the day was not turned: ")
+        other.execute("COMMIT")
+        wait_until(lambda: health() == (200, ["open"]))
+
+
+def test_the_operator_is_told_that_the_queue_is_full_and_not_of_how_many(
+    start_service: Starter, dirty: bytes
+) -> None:
+    running = start_service(**ONION_SETTINGS, max_queued=1)
+    running.send(dirty)
+    answer = Visitor(running.folder / "health.sock").ask("/healthz")
+    assert answer.status == 503
+    words = answer.read().decode()
+    assert words == f"closed: {_FULL}\n"
+    assert not re.search(r"\d", words)
 
 
 def test_sockets_are_for_owner_and_group_and_go_when_the_service_goes(
