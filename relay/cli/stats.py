@@ -16,7 +16,8 @@ def tell(report: dict[str, Any]) -> Iterator[str]:
     held, most = report["held"], report["max_queued"]
     yield f"Held: {held} of {most} ({report['full_percent']} %)."
     yield f"The oldest that waits: {_age(report['oldest_waiting_days'], 'none waits')}."
-    yield f"A desk last fetched something: {_age(report['days_since_pull'], 'never, as far as the log goes')}."
+    fetched = _age(report["days_since_pull"], "never, as far as the log goes")
+    yield f"A desk last fetched something: {fetched}."
     entries, unvouched = report["log_entries"], report["log_unvouched"]
     oldest = f", the oldest {_age(report['oldest_unvouched_days'])}" if unvouched else ""
     yield f"Entries of the log: {entries}; not vouched for: {unvouched}{oldest}."

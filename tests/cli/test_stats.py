@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 from contextlib import closing, redirect_stdout
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from relay.intake.check import check_campaign
 from relay.intake.stats import read_stats
 from relay.intake.storage import check_room
 from tests import photos
+from tests.conftest import ROOT as REPOSITORY
 from tests.conftest import Service, Starter, relay, wait_until
 from tests.doors import Visitor
 
@@ -98,6 +100,28 @@ def test_the_room_on_the_disk_is_said_in_steps_in_which_nobody_counts_photos(
         words = check_room(dataclasses.replace(config, min_free_bytes=least)).words
         assert re.search(r"(\d+ GiB|less than 1 GiB) free", words), words
         assert f"{free // 2**20} MiB" not in words
+
+
+def test_the_line_for_cron_says_one_same_sentence_whatever_is_wrong(
+    start_service: Starter, campaign: Path
+) -> None:
+    """As it stands in the guide, but for the place of the socket."""
+    guide = (REPOSITORY / "docs/operator.md").read_text()
+    (line,) = re.findall(r"^ {4}17 \* \* \* \* root (.*)$", guide, re.MULTILINE)
+    line = line.replace("/run/poster-relay/health.sock", f"{campaign}/health.sock")
+
+    def said() -> str:
+        return subprocess.run(
+            ["sh", "-c", line], check=False, text=True, capture_output=True
+        ).stdout
+
+    service = start_service(health_listen='"unix:health.sock"')
+    assert said() == ""
+    service.stop()
+    down = said()
+    (campaign / "recipients.txt").write_text("")
+    service.start()
+    assert said() == down == "Look at the relay\n"
 
 
 def test_stats_of_nothing_yet_and_of_a_relay_that_no_day_turned(

@@ -25,6 +25,9 @@ RUN_BY = {
         f"{COMMANDS}purge_says_what_it_destroys_and_a_dry_run_destroys_nothing"
     ),
     "relay desk log --verify": "tests/desk/test_desk.py::test_a_tampered_log_is_found",
+    "poster-relay stats --config /etc/poster-relay/relay.toml": (
+        "tests/cli/test_stats.py::test_stats_name_no_submission_and_no_colleague"
+    ),
     "swapoff -a": "nobody: it is the machine's own, and no test turns that off",
 }
 # What the guides leave open, in the words of deploy/test-install.
