@@ -4,7 +4,8 @@ import datetime as dt
 from typing import Any
 
 from relay.config import ServerConfig
-from relay.queue.counts import Counts, DayCount, count, open_for_reading
+from relay.queue.counts import Counts, DayCount, count
+from relay.queue.reading import open_for_reading
 from relay.queue.states import State
 
 _WORDS = {State.SEALED: "waiting"}  # the rest are called as they are
@@ -17,7 +18,7 @@ async def read_stats(config: ServerConfig, *, today: dt.date) -> dict[str, Any]:
     Raises:
         ConfigInvalid: there is no queue of ours. RelayError: it can't be read.
     """
-    async with open_for_reading(config.database) as connection:
+    async with open_for_reading(config.queue) as connection:
         counts = await count(connection, today=today, lease_days=config.lease_days)
     return _report(counts, today=today, most=config.max_queued)
 

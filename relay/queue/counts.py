@@ -5,24 +5,19 @@ So a count never changes with what somebody sends or takes back before the day t
 """
 
 import datetime as dt
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from relay.errors import ConfigInvalid, RelayError
+from relay.queue import markers
 from relay.queue.chain import Checkpoint
-from relay.queue.schema import SCHEMA_VERSION, log, marker, submission
+from relay.queue.schema import log, submission
 from relay.queue.states import HELD, OPEN, State
 
-_UNREADABLE = "can't be read as a queue. Run this as the relay's own account"
 # What an entry of the log left a submission in.
 _LEFT_IN = {str(state): state for state in State} | {
     "freed": State.SEALED,
@@ -69,49 +64,12 @@ class Counts:
         return min((day.day for day in self.days if day.by_state.get(State.SEALED)), default=None)
 
 
-@asynccontextmanager
-async def open_for_reading(path: Path) -> AsyncIterator[AsyncConnection]:
-    """Open a queue on SQLite without a right to write: none is made or upgraded, nobody waits.
-
-    A file that nobody has open is read as it lies, so that none appears beside it.
-
-    Raises:
-        ConfigInvalid: there is none, or of another version. RelayError: it can't be read.
-    """
-    engine = create_async_engine(_address(path), hide_parameters=True)
-    try:
-        async with engine.connect() as connection:
-            await connection.exec_driver_sql("BEGIN")  # all that is read is of one moment
-            version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
-            if version != SCHEMA_VERSION:
-                words = f"a queue of version {version}, not {SCHEMA_VERSION}"
-                raise ConfigInvalid(
-                    f"{path}: {words}. The relay upgrades an older one at its start"
-                )
-            yield connection
-    except SQLAlchemyError as error:
-        raise RelayError(f"{path}: {_UNREADABLE}") from error
-    finally:
-        await engine.dispose()
-
-
-def _address(path: Path) -> str:
-    try:
-        is_there, is_open = path.is_file(), Path(f"{path}-wal").exists()
-    except PermissionError as error:
-        raise RelayError(f"{path}: {_UNREADABLE}") from error
-    if not is_there:
-        raise ConfigInvalid(f"{path}: there is no queue here yet")
-    how = "mode=ro" if is_open else "mode=ro&immutable=1"
-    return f"sqlite+aiosqlite:///{path.absolute().as_uri()}?{how}&uri=true"
-
-
 async def count(connection: AsyncConnection, *, today: dt.date, lease_days: int) -> Counts:
     """Count, in the transaction that is open. Reads no envelope.
 
     today: a queue that was turned on a later day, by a clock that ran ahead, is counted as of it.
     """
-    turned = await _read_marker(connection, "turned")
+    turned = await markers.read(connection, "turned")
     if turned is None:
         return Counts()
     day = dt.date.fromisoformat(turned["day"])
@@ -176,7 +134,7 @@ def _state_at(row: Row[Any], until: dt.date, lapsed_before: dt.date) -> State:
 async def _count_unvouched(
     connection: AsyncConnection, stood: ColumnElement[bool]
 ) -> dict[str, Any]:
-    checkpoint = await _read_marker(connection, "checkpoint")
+    checkpoint = await markers.read(connection, "checkpoint")
     vouched = 0 if checkpoint is None else Checkpoint.from_json(checkpoint).head.seq
     where = and_(stood, log.c.seq > vouched)
     query = select(func.count().label("unvouched"), func.min(log.c.day).label("unvouched_day"))
@@ -185,9 +143,3 @@ async def _count_unvouched(
 
 async def _ask(connection: AsyncConnection, query: Any) -> Any:
     return (await connection.execute(query)).scalar_one()
-
-
-async def _read_marker(connection: AsyncConnection, name: str) -> dict[str, Any] | None:
-    query = select(marker.c.value).where(marker.c.name == name)
-    value = (await connection.execute(query)).scalar_one_or_none()
-    return None if value is None else dict(json.loads(value))

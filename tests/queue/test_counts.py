@@ -1,5 +1,6 @@
 """What an operator may count: past days, as they stood when the day was turned."""
 
+import dataclasses
 import datetime as dt
 import hashlib
 import random
@@ -7,18 +8,24 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from relay.config import PostgresServer
 from relay.errors import ConfigInvalid, RelayError
 from relay.queue.chain import Checkpoint, Head
-from relay.queue.counts import Counts, count, open_for_reading
+from relay.queue.counts import Counts, count
+from relay.queue.reading import open_for_reading
+from relay.queue.schema import submission
 from relay.queue.states import Reason, State, Verdict
 from relay.queue.store import SealedQueue
 from relay.queue.verdicts import Decision, SignedVerdict
-from tests.conftest import tenth
+from tests import postgres
+from tests.conftest import free_port, tenth
 
 DAY = dt.date(2026, 3, 19)
 ONE = dt.timedelta(days=1)
@@ -31,9 +38,9 @@ RESTORED = {state for state in State if state == "lost"}  # comes with a restore
 class Campaign:
     """A queue whose days can be turned, and what a reader beside it counts."""
 
-    def __init__(self, queue: SealedQueue, path: Path) -> None:
+    def __init__(self, queue: SealedQueue, place: Path | PostgresServer) -> None:
         self.queue = queue
-        self.path = path
+        self.place = place
         self.today = DAY
         self.sent = 0
 
@@ -66,17 +73,17 @@ class Campaign:
         await self.queue.turn_day(today=self.today, retain_days=RETAIN, lease_days=LEASE)
 
     async def counts(self) -> Counts:
-        async with open_for_reading(self.path) as connection:
+        async with open_for_reading(self.place) as connection:
             return await count(connection, today=self.today, lease_days=LEASE)
 
     async def by_day(self) -> dict[dt.date, dict[State, int]]:
         return {day.day: dict(day.by_state) for day in (await self.counts()).days}
 
-    def rows(self) -> list[tuple[dt.date, State]]:
+    async def rows(self) -> list[tuple[dt.date, State]]:
         """What the table itself says."""
-        with closing(sqlite3.connect(self.path)) as database:
-            found = database.execute("SELECT day, state FROM submission").fetchall()
-        return [(dt.date.fromisoformat(day), State(state)) for day, state in found]
+        query = select(submission.c.day, submission.c.state)
+        async with open_for_reading(self.place) as connection:
+            return [(row.day, State(row.state)) for row in await connection.execute(query)]
 
 
 @pytest.fixture
@@ -84,10 +91,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "queue.sqlite"
 
 
-@pytest.fixture
-async def campaign(path: Path):  # noqa: ANN201 - a generator
-    async with SealedQueue.open(path, max_queued=1000) as queue:
-        yield Campaign(queue, path)
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Postgres]:
+    with postgres.server() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def campaign(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Campaign]:
+    place: Path | PostgresServer = path
+    if request.param == "postgresql":
+        server = request.getfixturevalue("server")
+        place = server.address(await server.create())
+    async with SealedQueue.open(place, max_queued=1000) as queue:
+        yield Campaign(queue, place)
 
 
 async def test_before_the_first_turn_there_is_nothing_to_count(campaign: Campaign) -> None:
@@ -153,7 +170,7 @@ async def test_when_the_day_has_turned_the_counts_are_those_of_the_table(
 
 async def compare(campaign: Campaign) -> set[State]:
     """Hold what is counted against the table; return the states in it."""
-    rows = Counter(campaign.rows())
+    rows = Counter(await campaign.rows())
     counted = await campaign.by_day()
     assert {(day, state): n for day, held in counted.items() for state, n in held.items()} == rows
     return {state for _, state in rows}
@@ -197,6 +214,18 @@ async def test_a_day_that_a_wrong_clock_has_turned_ahead_shows_nothing_of_today(
     assert (await campaign.counts()).turned == DAY + 3 * ONE
 
 
+async def test_a_database_without_a_queue_is_left_without_one(server: postgres.Postgres) -> None:
+    name = await server.create()
+    for _ in range(2):
+        with pytest.raises(ConfigInvalid, match="there is no queue here yet"):
+            async with open_for_reading(server.address(name)):
+                pass
+    gone = dataclasses.replace(server.address(name), port=free_port())
+    with pytest.raises(RelayError, match="can't be reached"):
+        async with open_for_reading(gone):
+            pass
+
+
 async def test_reading_makes_and_changes_nothing(path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="there is no queue here yet"):
         async with open_for_reading(path):
@@ -217,7 +246,7 @@ async def test_a_reader_waits_for_no_writer_and_no_writer_for_it(campaign: Campa
     await campaign.turn()
     async with campaign.queue._begin():  # noqa: SLF001 - a change that is under way
         assert (await campaign.counts()).held == 1
-    async with open_for_reading(campaign.path) as connection:
+    async with open_for_reading(campaign.place) as connection:
         assert (await count(connection, today=campaign.today, lease_days=LEASE)).held == 1
         await campaign.send()
 
@@ -226,7 +255,7 @@ async def test_a_queue_of_another_version_is_neither_read_nor_upgraded(path: Pat
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 1")
     before = path.read_bytes()
-    with pytest.raises(ConfigInvalid, match="version 1"):
+    with pytest.raises(ConfigInvalid, match="version 0001"):
         async with open_for_reading(path):
             pass
     assert path.read_bytes() == before
@@ -242,7 +271,7 @@ async def test_what_is_no_queue_is_refused_in_words(path: Path) -> None:
 def test_who_may_not_read_the_queue_counts_nothing(path: Path) -> None:
     code = f"""
 import asyncio, os, pathlib, sys
-from relay.queue.counts import open_for_reading
+from relay.queue.reading import open_for_reading
 async def look():
     async with open_for_reading(pathlib.Path("queue.sqlite")):
         print("read")

@@ -1,0 +1,86 @@
+"""The queue opened to be read: for who only looks, beside a relay that serves."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from relay.config import PostgresServer
+from relay.errors import ConfigInvalid, RelayError
+from relay.queue.database import Access
+from relay.queue.postgres import PostgresDatabase
+from relay.queue.schema import REVISION, REVISIONS
+
+_NONE = "there is no queue here yet"
+_FOREIGN = "can't be read as a queue. Run this as the relay's own account"
+
+
+@asynccontextmanager
+async def open_for_reading(place: Path | PostgresServer) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection in a transaction. No queue is made or upgraded by it.
+
+    Raises:
+        ConfigInvalid: there is none, or of another version. RelayError: it can't be read.
+    """
+    where, opened = _choose(place)
+    try:
+        async with opened as connection:
+            yield connection
+    except (SQLAlchemyError, PermissionError) as error:
+        raise RelayError(f"{where}: {_FOREIGN}") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise RelayError(f"{where}: the database can't be reached or read") from error
+
+
+def _choose(
+    place: Path | PostgresServer,
+) -> tuple[str, AbstractAsyncContextManager[AsyncConnection]]:
+    match place:
+        case Path():
+            return str(place), _file(place)
+        case PostgresServer():
+            return place.where, _server(place)
+
+
+@asynccontextmanager
+async def _file(path: Path) -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine(_address(path), hide_parameters=True)
+    try:
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql("BEGIN")  # all that is read is of one moment
+            version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
+            _require_ours(str(path), REVISIONS.get(version, str(version)))
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+def _address(path: Path) -> str:
+    """Return it without a right to write; as the file lies, where nobody has it open.
+
+    So that no file appears beside it.
+    """
+    if not path.is_file():
+        raise ConfigInvalid(f"{path}: {_NONE}")
+    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    return f"sqlite+aiosqlite:///{path.absolute().as_uri()}?{how}&uri=true"
+
+
+@asynccontextmanager
+async def _server(server: PostgresServer) -> AsyncIterator[AsyncConnection]:
+    database = PostgresDatabase(server)
+    async with database.opened(), database.begin(Access.READ) as connection:
+        found = await database.find_revision(connection)
+        if found is None:
+            raise ConfigInvalid(f"{server.where}: {_NONE}")
+        _require_ours(server.where, found)
+        yield connection
+
+
+def _require_ours(where: str, revision: str) -> None:
+    if revision != REVISION:
+        words = f"a queue of version {revision}, not {REVISION}"
+        raise ConfigInvalid(f"{where}: {words}. The relay upgrades an older one at its start")
