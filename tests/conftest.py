@@ -11,12 +11,14 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import termios
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -385,6 +387,77 @@ def shared_service(
     running.start()
     yield running
     running.kill()
+
+
+@pytest.fixture(scope="module")
+def lasting(campaign_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """Relays that run for a whole module, one for each way in which it is called.
+
+    `lasting(max_queued=2)` is as `start_service(max_queued=2)` has it, as if nobody had used it
+    yet: queue, log and desk are empty. For tests that change nothing else of it. `prepare` is
+    called with the folder before the first start.
+    """
+    kept: dict[str, Lasting] = {}
+
+    def find(
+        wrapper: list[str] | None = None,
+        prepare: Callable[[Path], object] | None = None,
+        **settings: object,
+    ) -> Service:
+        key = repr((wrapper, prepare, settings))
+        if key in kept:
+            kept[key].empty()
+        else:
+            folder = tmp_path_factory.mktemp("lasting") / "demo"
+            shutil.copytree(campaign_template, folder)
+            if prepare is not None:
+                prepare(folder)
+            configure(folder, **settings)
+            is_tls = "tls_key" in settings
+            running = Service(folder, free_port(), wrapper=wrapper or [], is_tls=is_tls)
+            running.start()
+            kept[key] = Lasting(running)
+        return kept[key].service
+
+    yield find
+    for each in kept.values():
+        each.service.kill()
+
+
+class Lasting:
+    """A relay that runs for many tests, and what its folder held when it began."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.files = {path: path.read_bytes() for path in self._files()}
+
+    def _files(self) -> list[Path]:
+        beside = [path for path in self.service.folder.rglob("*") if path.is_file()]
+        return [path for path in beside if not path.name.startswith("queue.sqlite")]
+
+    def empty(self) -> None:
+        service = self.service
+        assert service.process is not None
+        if service.process.poll() is not None:
+            service.start()
+        with closing(sqlite3.connect(service.folder / "queue.sqlite", timeout=20)) as queue, queue:
+            queue.execute("BEGIN IMMEDIATE")
+            for table in ("submission", "envelope", "log"):
+                queue.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+            queue.execute("DELETE FROM marker WHERE name IN ('checkpoint', 'base')")
+            held = (b'{"count": 0}',)
+            queue.execute("UPDATE marker SET value = ? WHERE name = 'held'", held)
+        for path in service.folder.parent.iterdir():
+            if path.is_dir() and path != service.folder:
+                shutil.rmtree(path)
+            elif path.is_file() and path != service.log_file:
+                path.unlink()
+        for path in {*self._files()} - self.files.keys():
+            path.unlink()
+        for path, content in self.files.items():
+            if not path.exists() or path.read_bytes() != content:
+                path.write_bytes(content)
+        os.truncate(service.log_file, 0)
 
 
 @pytest.fixture

@@ -186,7 +186,8 @@ def bring(
     return ask(service, "POST", "/desk/v1/verdict", header, body)
 
 
-def test_a_verdict_signed_by_another_is_refused(service: Service, dirty: bytes) -> None:
+def test_a_verdict_signed_by_another_is_refused(lasting: Starter, dirty: bytes) -> None:
+    service = lasting()
     service.send(dirty)
     (pulled,) = service.desk("pull", "--to", "s", "--json").json["fetched"]  # type: ignore[misc]
     me, stranger = staff(service), SigningIdentity.generate()
@@ -209,8 +210,9 @@ def test_a_verdict_signed_by_another_is_refused(service: Service, dirty: bytes) 
     "change", ["short", "long", "slots", "kind", "classic", "stanza", "garbage", "empty"]
 )
 def test_what_has_not_the_shape_of_every_envelope_is_not_kept(
-    service: Service, change: str
+    lasting: Starter, change: str
 ) -> None:
+    service = lasting()
     keys = [HybridIdentity.generate().recipient() for _ in range(4)]
     classic = ClassicIdentity.generate().recipient()
     size = 512 * 1024
@@ -258,7 +260,8 @@ def test_a_verdict_may_be_brought_by_a_colleague(service: Service, dirty: bytes)
     assert (last["action"], last["signer"]) == ("released", hers)
 
 
-def test_a_look_at_what_waits_leases_nothing(service: Service, dirty: bytes) -> None:
+def test_a_look_at_what_waits_leases_nothing(lasting: Starter, dirty: bytes) -> None:
+    service = lasting()
     service.send(dirty)
     seen = []
     for method, path in (("GET", "waiting"), ("GET", "waiting"), ("POST", "lease")):
