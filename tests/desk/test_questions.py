@@ -20,8 +20,8 @@ from tests.web.test_questions import ANSWERS, QUESTION, ask, take_questions
 
 
 @pytest.fixture
-def service(start_service: Starter, campaign: Path) -> Service:
-    return start_service(**take_questions(campaign))
+def service(lasting: Starter) -> Service:
+    return lasting(prepare=take_questions, campaign_file='"campaign.toml"')
 
 
 def home(service: Service) -> Path:

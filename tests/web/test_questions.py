@@ -21,8 +21,8 @@ def take_questions(campaign: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def service(start_service: Starter, campaign: Path) -> Service:
-    return start_service(**take_questions(campaign))
+def service(lasting: Starter) -> Service:
+    return lasting(prepare=take_questions, campaign_file='"campaign.toml"')
 
 
 def ask(
