@@ -121,7 +121,7 @@ async def measure_postgres(counts: Sequence[int], rounds: int) -> dict[str, dict
         server = stack.enter_context(postgres.server())
         filled = []
         for count in counts:
-            name = await server.create()
+            name = server.create()
             receipts = await fill.fill_postgres(server, name, count, SMALL_BYTES)
             opened = SealedQueue.open(server.address(name), max_queued=2 * count + 1000)
             queue = await stack.enter_async_context(opened)
