@@ -329,7 +329,11 @@ def _read_endpoint(listen: str, name: str, folder: Path) -> Endpoint:
 
 def _read_postgresql(config: ServerConfig) -> PostgresServer:
     match = _POSTGRESQL.fullmatch(config.postgresql)
-    if match is None:
+    if (
+        match is None
+        or (match["host"] and match["folder"])
+        or not 0 < int(match["port"] or 1) < 1 << 16
+    ):
         form = "postgresql://USER@HOST:PORT/NAME, or postgresql://USER@/NAME?host=FOLDER"
         raise ConfigInvalid(f"postgresql: an address such as {form}; no password in it")
     host = match["folder"] or match["host"] or _POSTGRESQL_FOLDER

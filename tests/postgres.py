@@ -17,6 +17,7 @@ from relay.config import PostgresServer
 from tests import conftest
 
 USER = "relay"
+OWNER = "postgres"  # who may do everything there; the relay may not
 PASSWORD = "a password of these tests"
 ACCOUNT = "postgres"  # PostgreSQL refuses to run as root
 SETTINGS = {
@@ -32,6 +33,8 @@ SETTINGS = {
     "max_wal_senders": "0",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
+    "log_checkpoints": "off",
+    "log_autovacuum_min_duration": "-1",
 }
 
 
@@ -42,6 +45,7 @@ class Postgres:
     folder: Path
     port: int
     made: int = 0
+    is_laid_out: bool = False
     process: subprocess.Popen[bytes] | None = None
     settings: dict[str, str] = field(default_factory=dict)
 
@@ -76,7 +80,7 @@ class Postgres:
         if os.geteuid() == 0:
             shutil.chown(self.folder, ACCOUNT)
             shutil.chown(self.password_file, ACCOUNT)
-        options = [f"--username={USER}", "--auth=scram-sha-256", f"--pwfile={self.password_file}"]
+        options = [f"--username={OWNER}", "--auth=scram-sha-256", f"--pwfile={self.password_file}"]
         data = [f"--pgdata={self.folder / 'data'}", "--no-sync", "--encoding=UTF8", "--locale=C"]
         command = [*as_account(), program("initdb"), *options, *data]
         subprocess.run(command, check=True, capture_output=True, cwd="/")
@@ -99,6 +103,18 @@ class Postgres:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
         conftest.wait_until(self.answers, seconds=60)
+        if not self.is_laid_out:
+            rights = f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'"
+            self.say(rights, f"GRANT pg_read_all_settings TO {USER}")
+            self.is_laid_out = True
+
+    def say(self, *statements: str) -> None:
+        """Have statements carried out, by who may do everything."""
+        words = [part for statement in statements for part in ("-c", statement)]
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", OWNER, "-d", "postgres", "-qXAt"]
+        env = {**os.environ, "PGPASSWORD": PASSWORD}
+        command = [program("psql"), *where, *words]
+        subprocess.run(command, check=True, env=env, cwd="/", capture_output=True)
 
     @property
     def log_file(self) -> Path:
@@ -129,16 +145,14 @@ class Postgres:
         """Make a database; return its name."""
         self.made += 1
         name = f"relay{self.made}"
-        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER]
-        command = [program("createdb"), *where, name]
-        subprocess.run(command, check=True, env={**os.environ, "PGPASSWORD": PASSWORD}, cwd="/")
+        self.say(f"CREATE DATABASE {name} OWNER {USER}")
         return name
 
-    async def connect(self, name: str) -> asyncpg.Connection:
+    async def connect(self, name: str, user: str = USER) -> asyncpg.Connection:
         return await asyncpg.connect(
             host="127.0.0.1",
             port=self.port,
-            user=USER,
+            user=user,
             database=name,
             password=PASSWORD,
             ssl=False,

@@ -5,7 +5,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from relay.cli.printing import result, result_json
+from relay.cli.printing import PARTLY, result, result_json, say
 from relay.config import ServerConfig
 from relay.errors import ConfigInvalid, NotKept, RelayError
 
@@ -17,7 +17,7 @@ def add_commands(commands: Any) -> None:
     migrate.add_argument(
         "--to", type=Path, required=True, help="relay.toml as it will be, with the new place"
     )
-    migrate.add_argument("--dry-run", action="store_true", help="say what would be moved")
+    migrate.add_argument("--dry-run", action="store_true", help="look whether it could be moved")
     migrate.add_argument("--json", action="store_true")
     migrate.set_defaults(run=_migrate)
 
@@ -31,33 +31,51 @@ def _migrate(arguments: argparse.Namespace) -> int:
     if source.service_key.resolve() != target.service_key.resolve():
         # With another key, every receipt would be void.
         raise ConfigInvalid(f"{arguments.to}: service_key is another file: receipts need the same")
-    report = asyncio.run(_move(source, target, is_dry_run=arguments.dry_run))
-    if arguments.json:
-        result_json(report | {"dry_run": arguments.dry_run})
+    if arguments.dry_run:
+        asyncio.run(_look(source, target))
+        result("Both places can be read. Nothing was moved.")
         return 0
-    verb = "would be" if arguments.dry_run else "were"
-    counted = ", ".join(f"{count} {what}" for what, count in report.items())
-    result(f"{counted} {verb} moved.")
-    if not arguments.dry_run:
-        result(f"Next: relay serve --config {arguments.to}")
+    is_clean = asyncio.run(_move(source, target))
+    if arguments.json:
+        result_json({"moved": True, "destroyed": is_clean})
+    else:
+        result(f"Everything was moved. Next: relay serve --config {arguments.to}")
+    if not is_clean:
+        say("What was there is still in its files: another program reads them. Call this again.")
+        return PARTLY
     return 0
 
 
-async def _move(source: ServerConfig, target: ServerConfig, *, is_dry_run: bool) -> dict[str, int]:
-    from relay.queue import moving  # noqa: PLC0415 - a desk has no server packages
-    from relay.queue.store import SealedQueue  # noqa: PLC0415 - the same
-
+def _require(source: ServerConfig) -> None:
     if not source.postgresql and not source.database.is_file():
         raise ConfigInvalid(f"{source.database}: there is no queue here yet")
+
+
+async def _look(source: ServerConfig, target: ServerConfig) -> None:
+    """Read what is there, and say no number: that of today's submissions is nobody's."""
+    from relay.intake.storage import check_server  # noqa: PLC0415 - a desk has no server packages
+    from relay.queue.reading import open_for_reading  # noqa: PLC0415 - the same
+
+    _require(source)
+    async with open_for_reading(source.queue):
+        pass
+    for finding in await check_server(target):
+        if finding.blocks:
+            raise ConfigInvalid(finding.words)
+
+
+async def _move(source: ServerConfig, target: ServerConfig) -> bool:
+    from relay.queue.moving import move  # noqa: PLC0415 - a desk has no server packages
+    from relay.queue.store import SealedQueue  # noqa: PLC0415 - the same
+
+    _require(source)
     most = target.max_queued
     try:
-        async with SealedQueue.open(source.queue, max_queued=most) as ours:
-            if is_dry_run:
-                return vars(await moving.foresee(ours))
-            async with SealedQueue.open(target.queue, max_queued=most, is_target=True) as theirs:
-                return vars(await moving.move(ours, theirs))
+        async with (
+            SealedQueue.open(source.queue, max_queued=most, is_moving=True) as ours,
+            SealedQueue.open(target.queue, max_queued=most, is_moving=True) as theirs,
+        ):
+            return await move(ours, theirs)
     except NotKept as error:
-        why = (
-            error.message if error.__cause__ is None else "one of the two can't be read or written"
-        )
+        why = "one of the two can't be read or written"
         raise RelayError(f"{why}. The queue is where it was; try again") from error

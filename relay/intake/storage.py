@@ -7,7 +7,7 @@ from pathlib import Path
 from relay.config import ServerConfig
 from relay.intake.finding import Finding, advice, ok, refused
 from relay.queue.look import QueueLook, look_at_queue
-from relay.queue.schema import REVISIONS
+from relay.queue.schema import MOVED, REVISIONS
 from relay.queue.store import SealedQueue
 
 _OVERHEAD_BYTES = 16 * 1024  # of an envelope: header, tags and what SQLite keeps of each
@@ -78,6 +78,9 @@ async def check_server(config: ServerConfig) -> list[Finding]:
     found = await look_at_server(server)
     if found.fault is not None:
         return [refused("queue", f"{server.where}: {found.fault}", blocks=True)]
+    if found.revision == MOVED:
+        words = f"{server.where}: the queue was moved from here (relay migrate)"
+        return [refused("queue", words, blocks=True)]
     if found.revision not in (None, *REVISIONS.values()):
         words = f"{server.where}: a queue of version {found.revision}, which is another release's."
         return [refused("queue", f"{words} Run that release again", blocks=True)]
@@ -91,6 +94,10 @@ async def check_server(config: ServerConfig) -> list[Finding]:
     for name in found.telling:
         best, why = DISCREET[name]
         words = f"{server.where}: {name} is not {best or 'empty'}: it leaves {why}. {mend}"
+        findings.append(advice("queue", words))
+    if found.hidden:
+        grant = f'GRANT pg_read_all_settings TO "{server.user}"'
+        words = f"{server.where}: {', '.join(found.hidden)}: not to be seen. Say there: {grant}"
         findings.append(advice("queue", words))
     return findings or [ok("queue", f"{server.where}: reached, synced, and tells least")]
 

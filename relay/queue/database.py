@@ -31,7 +31,7 @@ class Database(Protocol):
         """Begin a transaction; committed, durably, when the block ends without an error."""
 
     async def find_revision(self, connection: AsyncConnection) -> str | None:
-        """Return the revision of the schema; None: there is nothing yet; MOVED: not any more.
+        """Return the revision of the schema, MOVED or ARRIVING; None: there is nothing yet.
 
         Raises:
             ConfigInvalid: it is no queue.
@@ -40,8 +40,8 @@ class Database(Protocol):
     async def take_note(self, connection: AsyncConnection) -> None:
         """Take note that the schema is ours now, in the transaction that made it so."""
 
-    async def give_up(self, connection: AsyncConnection) -> None:
-        """Drop every table, and leave a note that the queue was moved."""
+    async def mark(self, connection: AsyncConnection, revision: str) -> None:
+        """Write down the revision, MOVED or ARRIVING."""
 
     async def sweep(self) -> bool:
         """Get what was deleted out of the files, as far as that goes. False: not now."""

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Table, delete, func, insert, select
+from sqlalchemy import Row, Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from relay.errors import ConfigInvalid, Corrupt
+from relay.errors import ConfigInvalid, Corrupt, NotKept
 from relay.queue import entries
 from relay.queue.chain import LogEntry, verify_chain
 from relay.queue.database import Access
-from relay.queue.schema import envelope, log, marker, submission
+from relay.queue.schema import ARRIVING, MOVED, envelope, log, marker, submission
 from relay.queue.store import SealedQueue
 
 _AT_ONCE = 500
@@ -20,64 +20,64 @@ _ENVELOPES_AT_ONCE = 16  # they may have megabytes each
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
-    """How much there was to move."""
-
+class _Measure:
     submissions: int
     envelopes: int
     entries: int
 
 
-async def foresee(source: SealedQueue) -> Moved:
-    """Return how much there is to move."""
-    async with source.begin(Access.READ) as connection:
-        return await _measure(connection)
-
-
-async def move(source: SealedQueue, target: SealedQueue) -> Moved:
+async def move(source: SealedQueue, target: SealedQueue) -> bool:
     """Copy everything into `target`, look whether it is all there, and leave `source` empty.
 
-    Neither is served meanwhile. Cut short, it is repeated by calling it again: either nothing had
-    been kept in `target`, or all of it.
+    Both opened with `is_moving`. Neither is served meanwhile. Cut short, it is repeated by calling
+    it again; `target` can't be served before `source` is empty. Returns False where what lay in
+    `source` is still in its files, because somebody reads them.
 
     Raises:
-        ConfigInvalid: there is something else in `target`. Corrupt: an envelope or the log is not
-            what it was when it came. NotKept: one of the two can't be read or written. In all of
-            these `source` is as it was.
+        ConfigInvalid: another queue is in `target`, or none in `source`. Corrupt: an envelope or
+            the log is not what it was when it came. NotKept: one of the two can't be read or
+            written. In all of these `source` is as it was.
     """
     async with source.begin(Access.ALONE) as ours:
-        moved = await _measure(ours)
-        async with target.begin(Access.ALONE) as theirs:
-            if not await _is_there(ours, theirs):
-                await _copy(ours, theirs)
-                if await _measure(theirs) != moved:
-                    raise Corrupt("Not everything arrived. The queue is where it was.")
-        await source.give_up(ours)
-    await source.compact()
-    return moved
+        if await source.find_stage(ours) != MOVED:
+            await _copy_anew(source, target, ours)
+            await source.give_up(ours)
+    async with target.begin(Access.ALONE) as theirs:
+        if await target.find_stage(theirs) != ARRIVING:
+            raise ConfigInvalid("The queue was moved from here before.")
+        await target.arrive(theirs)
+    try:
+        await source.compact()
+    except NotKept:
+        return False
+    return True
 
 
-async def _measure(connection: AsyncConnection) -> Moved:
+async def _copy_anew(source: SealedQueue, target: SealedQueue, ours: AsyncConnection) -> None:
+    if await source.find_stage(ours) == ARRIVING:
+        raise ConfigInvalid("A move to there was cut short: finish that one first.")
+    measured = await _measure(ours)
+    async with target.begin(Access.ALONE) as theirs:
+        if await target.find_stage(theirs) not in (MOVED, ARRIVING) and await _holds(theirs):
+            raise ConfigInvalid("The place to move to holds another queue. Choose an empty one.")
+        await target.begin_anew(theirs)
+        await _copy(ours, theirs)
+        if await _measure(theirs) != measured:
+            raise Corrupt("Not everything arrived. The queue is where it was.")
+
+
+async def _holds(connection: AsyncConnection) -> bool:
+    """Whether there is anything that was served."""
+    measured = await _measure(connection)
+    return measured != _Measure(submissions=0, envelopes=0, entries=0)
+
+
+async def _measure(connection: AsyncConnection) -> _Measure:
     counts = [
         (await connection.execute(select(func.count()).select_from(table))).scalar_one()
         for table in (submission, envelope, log)
     ]
-    return Moved(submissions=counts[0], envelopes=counts[1], entries=counts[2])
-
-
-async def _is_there(ours: AsyncConnection, theirs: AsyncConnection) -> bool:
-    """Whether an earlier call has copied everything already.
-
-    Raises:
-        ConfigInvalid: something else is there.
-    """
-    found = [await _rows(connection, submission) for connection in (ours, theirs)]
-    logs = [await _rows(connection, log) for connection in (ours, theirs)]
-    if not found[1] and not logs[1]:
-        return False
-    if found[0] != found[1] or logs[0] != logs[1] or await _measure(ours) != await _measure(theirs):
-        raise ConfigInvalid("The place to move to holds another queue. Choose an empty one.")
-    return True
+    return _Measure(submissions=counts[0], envelopes=counts[1], entries=counts[2])
 
 
 async def _rows(connection: AsyncConnection, table: Table) -> Sequence[Row[Any]]:
@@ -86,7 +86,6 @@ async def _rows(connection: AsyncConnection, table: Table) -> Sequence[Row[Any]]
 
 
 async def _copy(ours: AsyncConnection, theirs: AsyncConnection) -> None:
-    await theirs.execute(delete(marker))  # of an empty queue
     for table in (submission, log, marker):
         rows = [dict(row._mapping) for row in await _rows(ours, table)]  # noqa: SLF001 - SQLAlchemy's own name for it
         for first in range(0, len(rows), _AT_ONCE):

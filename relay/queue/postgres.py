@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from relay.config import PostgresServer
 from relay.errors import ConfigInvalid
 from relay.queue import locks
 from relay.queue.database import Access
-from relay.queue.migrations import drop_all
-from relay.queue.schema import MOVED, REVISION, REVISIONS, metadata
+from relay.queue.schema import MOVED, NUMBERS, REVISION, metadata
 
 _CONNECTIONS = 5  # of each relay; others wait their turn
 _CONNECT_S = 5
@@ -27,8 +26,12 @@ _SAYS = {
     "synchronous_commit": "on",
     "application_name": "poster-relay",
     "TimeZone": "UTC",
-    "idle_in_transaction_session_timeout": "120s",
+    # A relay whose machine vanishes in the middle of a change holds up the others no longer.
+    "idle_in_transaction_session_timeout": "20s",
+    "client_connection_check_interval": "10s",
+    "tcp_user_timeout": "20s",
 }
+_LOCK_S = 10  # for who reads at length past us, such as psql, while every table is made anew
 # Without these a commit may be lost, or torn, when the server's machine loses its power.
 NEEDED = {"fsync": "on", "full_page_writes": "on"}
 # What a server is to be set to so that it tells least, and what the setting would tell otherwise.
@@ -38,6 +41,13 @@ DISCREET = {
     "log_min_error_statement": ("panic", "statements that failed, in the server's log"),
     "log_error_verbosity": ("terse", "rows of statements that failed, in the server's log"),
     "log_lock_waits": ("off", "statements that waited, in the server's log"),
+    "log_duration": ("off", "a line for each statement in the server's log"),
+    "log_transaction_sample_rate": ("0", "some statements in the server's log"),
+    "log_min_duration_sample": ("-1", "some statements in the server's log"),
+    "log_statement_stats": ("off", "lines for each statement in the server's log"),
+    "log_temp_files": ("-1", "when much was asked, in the server's log"),
+    "log_checkpoints": ("off", "how much came in every few minutes, in the server's log"),
+    "log_autovacuum_min_duration": ("-1", "how much was deleted, in the server's log"),
     "shared_preload_libraries": ("", "whatever such a library keeps of statements"),
     "track_commit_timestamp": ("off", "the second of every submission"),
     "archive_mode": ("off", "copies of everything, what was taken back included"),
@@ -79,11 +89,16 @@ class PostgresDatabase:
     @asynccontextmanager
     async def begin(self, access: Access) -> AsyncIterator[AsyncConnection]:
         """See `Database`."""
-        async with self._engine.connect() as connection:
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(_TRANSACTION_S):  # a machine that is gone does not say so
+                connection = await stack.enter_async_context(self._engine.connect())
             match access:
                 case Access.ALONE:
                     async with connection.begin():
                         await locks.take(connection, locks.Lock.GATE)
+                        await connection.exec_driver_sql(
+                            "SET LOCAL idle_in_transaction_session_timeout = 0"
+                        )
                         yield connection
                 case Access.SNAPSHOT:
                     async with _reading_at_length(connection):
@@ -102,7 +117,7 @@ class PostgresDatabase:
         if "alembic_version" in names:
             query = text("SELECT version_num FROM alembic_version")
             found = (await connection.execute(query)).scalar_one_or_none()
-        if found not in (MOVED, *REVISIONS.values()):
+        if found not in NUMBERS:
             what = f"a queue of version {found}, not {REVISION}" if found else "not a queue"
             raise ConfigInvalid(f"{self.where}: {what}")
         return found
@@ -117,11 +132,12 @@ class PostgresDatabase:
             if (found := await show(connection, name)) != needed:
                 raise ConfigInvalid(f"{self.where}: {name} = {found}: set it to {needed}")
 
-    async def give_up(self, connection: AsyncConnection) -> None:
+    async def mark(self, connection: AsyncConnection, revision: str) -> None:
         """See `Database`."""
-        await drop_all(connection)
-        await connection.exec_driver_sql("CREATE TABLE alembic_version (version_num varchar(32))")
-        await connection.execute(text("INSERT INTO alembic_version VALUES (:at)"), {"at": MOVED})
+        table = "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) NOT NULL)"
+        await connection.exec_driver_sql(table)
+        await connection.exec_driver_sql("DELETE FROM alembic_version")
+        await connection.execute(text("INSERT INTO alembic_version VALUES (:at)"), {"at": revision})
 
     async def sweep(self) -> bool:
         """See `Database`. Nothing can be done: PostgreSQL overwrites in its own time."""
@@ -135,6 +151,7 @@ class PostgresDatabase:
         async with self.begin(Access.ALONE) as connection:
             if await self.find_revision(connection) == MOVED:
                 return
+            await connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_S}s'")
             for table in metadata.sorted_tables:
                 await _rewrite(connection, table)
 
@@ -155,6 +172,7 @@ class ServerLook:
     revision: str | None = None  # of the schema; None: no queue yet
     careless: tuple[str, ...] = ()  # of NEEDED, by name
     telling: tuple[str, ...] = ()  # of DISCREET, by name
+    hidden: tuple[str, ...] = ()  # of DISCREET: our account may not see them
 
 
 async def look_at_server(server: PostgresServer) -> ServerLook:
@@ -164,16 +182,29 @@ async def look_at_server(server: PostgresServer) -> ServerLook:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return ServerLook(fault=str(error) or type(error).__name__)
     try:
-        found = {name: await connection.fetchval(f"SHOW {name}") for name in (*NEEDED, *DISCREET)}
+        found = {name: await _show(connection, name) for name in (*NEEDED, *DISCREET)}
         there = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
         query = "SELECT version_num FROM alembic_version"
         return ServerLook(
             revision=await connection.fetchval(query) if there else None,
             careless=tuple(name for name, needed in NEEDED.items() if found[name] != needed),
-            telling=tuple(name for name, (best, _) in DISCREET.items() if found[name] != best),
+            telling=tuple(
+                name for name, (best, _) in DISCREET.items() if found[name] not in (best, None)
+            ),
+            hidden=tuple(name for name in DISCREET if found[name] is None),
         )
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return ServerLook(fault=str(error) or type(error).__name__)
     finally:
         await connection.close()
+
+
+async def _show(connection: asyncpg.Connection, name: str) -> str | None:
+    """Return a setting; None: it may not be seen, or this PostgreSQL does not have it."""
+    try:
+        return str(await connection.fetchval(f"SHOW {name}"))
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedObjectError):
+        return None
 
 
 def connect_arguments(server: PostgresServer) -> dict[str, Any]:
@@ -187,8 +218,8 @@ def connect_arguments(server: PostgresServer) -> dict[str, Any]:
         "port": server.port,
         "user": server.user,
         "database": server.name,
-        # Read at each connection: it may have been changed.
-        "password": server.read_password if server.password_file else None,
+        # Read at each connection: it may have been changed. Never the environment's, or ~/.pgpass.
+        "password": server.read_password,
         "ssl": False if server.ca is None else _trusting(server.ca),
         "timeout": _CONNECT_S,
         "server_settings": _SAYS,

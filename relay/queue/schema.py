@@ -27,9 +27,11 @@ from relay.queue.states import State
 REVISIONS = {1: "0001", 2: "0002", 3: "0003"}
 SCHEMA_VERSION = max(REVISIONS)
 REVISION = REVISIONS[SCHEMA_VERSION]
-# What is left where a queue was moved away: it is never served again.
+# In the place of a revision. What is left where a queue was moved away: it is never served again.
 MOVED = "moved"
-MOVED_VERSION = 1 << 30
+# Moved to here, and perhaps still served where it was.
+ARRIVING = "arriving"
+NUMBERS = {name: number for number, name in REVISIONS.items()} | {MOVED: 1 << 30, ARRIVING: 1 << 29}
 
 metadata = MetaData()
 

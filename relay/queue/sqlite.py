@@ -13,8 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from relay.errors import ConfigInvalid, NotKept
 from relay.queue.database import Access
-from relay.queue.migrations import drop_all
-from relay.queue.schema import MOVED, MOVED_VERSION, REVISIONS, SCHEMA_VERSION
+from relay.queue.schema import NUMBERS, REVISION, SCHEMA_VERSION
 
 # Per connection: every one of them is a promise, and each new connection starts without them.
 PRAGMAS = {
@@ -76,24 +75,20 @@ class SqliteFile:
     async def find_revision(self, connection: AsyncConnection) -> str | None:
         """See `Database`. `user_version` says it, as it did before there were revisions."""
         found = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
-        if found == 0:
-            return None
-        if found == MOVED_VERSION:
-            return MOVED
-        if found not in REVISIONS:
+        names = {number: name for name, number in NUMBERS.items()}
+        if found and found not in names:
             words = f"a queue of version {found}, not {SCHEMA_VERSION}"
             raise ConfigInvalid(f"{self._path}: {words}")
-        return REVISIONS[found]
+        return names.get(found)
 
     async def take_note(self, connection: AsyncConnection) -> None:
         """See `Database`."""
-        await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        await self.mark(connection, REVISION)
         self._opened = _identify(self._path)
 
-    async def give_up(self, connection: AsyncConnection) -> None:
+    async def mark(self, connection: AsyncConnection, revision: str) -> None:
         """See `Database`."""
-        await drop_all(connection)
-        await connection.exec_driver_sql(f"PRAGMA user_version = {MOVED_VERSION}")
+        await connection.exec_driver_sql(f"PRAGMA user_version = {NUMBERS[revision]}")
 
     async def sweep(self) -> bool:
         """Move the write-ahead log into the database and empty it.

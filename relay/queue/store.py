@@ -19,7 +19,7 @@ from relay.queue import entries, locks, markers, turning
 from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json
 from relay.queue.database import Access, Database
 from relay.queue.migrations import bring_up, drop_all
-from relay.queue.schema import MOVED, REVISION, envelope, log, submission
+from relay.queue.schema import ARRIVING, MOVED, REVISION, envelope, log, submission
 from relay.queue.sqlite import SqliteFile
 from relay.queue.states import (
     ACTIONS,
@@ -38,6 +38,10 @@ from relay.queue.verdicts import SignedVerdict
 
 _COVER_BYTES = 64
 _AT_ONCE = 500  # ids in one statement
+_ELSEWHERE = {
+    MOVED: "the queue was moved from here to another place (relay migrate)",
+    ARRIVING: "a move to here was cut short: call relay migrate again",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +93,11 @@ class SealedQueue:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, place: Path | PostgresServer, *, max_queued: int, is_target: bool = False
+        cls, place: Path | PostgresServer, *, max_queued: int, is_moving: bool = False
     ) -> AsyncIterator["SealedQueue"]:
         """Open the database there; its tables are made whole where there are none.
 
-        is_target: something is to be moved there; a queue may have been moved away before.
+        is_moving: something is to be moved from there, or to there; it is left as it is found.
 
         Raises:
             ConfigInvalid: not a queue of this version, or the place can't be read and written.
@@ -103,21 +107,19 @@ class SealedQueue:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(database.opened())
-                await queue._create_or_check(is_target=is_target)
+                await queue._create_or_check(is_moving=is_moving)
             except (NotKept, OSError) as error:
                 words = "can't be read and written as a queue"
                 raise ConfigInvalid(f"{database.where}: {words}") from error
             yield queue
 
-    async def _create_or_check(self, *, is_target: bool) -> None:
+    async def _create_or_check(self, *, is_moving: bool) -> None:
         async with self.begin(Access.ALONE) as connection:
             revision = await self._database.find_revision(connection)
-            if revision == MOVED and not is_target:
-                words = "the queue was moved from here to another place (relay migrate)"
-                raise ConfigInvalid(f"{self._database.where}: {words}")
-            if revision == MOVED:
-                await drop_all(connection)
-                revision = None
+            if revision in (MOVED, ARRIVING):
+                if is_moving:
+                    return
+                raise ConfigInvalid(f"{self._database.where}: {_ELSEWHERE[revision]}")
             if revision != REVISION:
                 await connection.run_sync(bring_up, revision)
             await self._database.take_note(connection)
@@ -354,6 +356,7 @@ class SealedQueue:
         """
         at = select(log.c.hash).where(log.c.seq == checkpoint.head.seq)
         async with self.begin() as connection:
+            await locks.take(connection, locks.Lock.MARKERS)
             if checkpoint.head.seq <= (await entries.base(connection)).seq:
                 return  # a colleague vouched for it as well, and it was dropped meanwhile
             if (await connection.execute(at)).scalar_one_or_none() != checkpoint.head.hash:
@@ -372,17 +375,15 @@ class SealedQueue:
         """
         async with self.begin(Access.READ) as connection:
             known = await markers.read(connection, "recipients") or {}
-        newest, told = known.get(signer, [0, ""]), [number, digest]
-        if newest == told:
+        if known.get(signer) == [number, digest]:
             return True
-        if newest[0] >= number:
-            return False
         async with self.begin() as connection:
             await locks.take(connection, locks.Lock.MARKERS)
             known = await markers.read(connection, "recipients") or {}
-            if known.get(signer, [0, ""])[0] < number:  # or another relay was first
+            newest, told = known.get(signer, [0, ""]), [number, digest]
+            if newest[0] < number:
                 await markers.write(connection, "recipients", known | {signer: told})
-        return True
+        return bool(newest[0] < number or newest == told)
 
     async def last_turned(self) -> dt.date | None:
         """Return the day for which `turn_day` was last done."""
@@ -423,6 +424,7 @@ class SealedQueue:
         """
         async with self.begin() as connection:
             await markers.write(connection, "cover", secrets.token_hex(count // 2))
+            await markers.change_held(connection, 0)  # as a submission would
         await self.write_cover()
 
     async def compact(self) -> None:
@@ -430,9 +432,24 @@ class SealedQueue:
         async with self._outside():
             await self._database.compact()
 
+    async def find_stage(self, connection: AsyncConnection) -> str | None:
+        """Return the revision; MOVED: moved away from here; ARRIVING: not all the way here yet."""
+        return await self._database.find_revision(connection)
+
+    async def begin_anew(self, connection: AsyncConnection) -> None:
+        """Drop what is there, and make tables that nobody serves before `arrive`."""
+        await drop_all(connection)
+        await connection.run_sync(bring_up, None)
+        await self._database.mark(connection, ARRIVING)
+
+    async def arrive(self, connection: AsyncConnection) -> None:
+        """Let it be served from here on."""
+        await self._database.mark(connection, REVISION)
+
     async def give_up(self, connection: AsyncConnection) -> None:
         """Leave nothing but a note that the queue was moved; who serves it can't go on."""
-        await self._database.give_up(connection)
+        await drop_all(connection)
+        await self._database.mark(connection, MOVED)
 
     async def sweep(self) -> bool:
         """Get what was destroyed out of the files, as far as the database does that.

@@ -96,5 +96,8 @@ async def _forget(connection: AsyncConnection, today: dt.date, retain_days: int)
 
 
 async def _destroy_unheld(connection: AsyncConnection) -> None:
-    held = select(submission.c.id).where(submission.c.state.in_(HELD))
-    await connection.execute(delete(envelope).where(envelope.c.id.not_in(held)))
+    held = select(submission.c.id).where(
+        submission.c.id == envelope.c.id, submission.c.state.in_(HELD)
+    )
+    # Not "not in": PostgreSQL compares each with each where there are many.
+    await connection.execute(delete(envelope).where(~held.exists()))

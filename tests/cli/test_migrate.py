@@ -2,10 +2,14 @@
 
 import datetime as dt
 import os
+import re
 import shutil
 import signal
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +81,12 @@ async def test_to_postgresql_and_back_everything_is_as_it_was(ways: Ways) -> Non
     await fill(old)
     before = await content(file)
     assert [len(rows) for rows in before[:3]] == [43, 33, 100]
-    foreseen = migrate(old, new, "--dry-run", "--json").json
-    assert foreseen == {"submissions": 43, "envelopes": 33, "entries": 100, "dry_run": True}
-    assert await content(file) == before
-    there = migrate(old, new)
+    foreseen = migrate(old, new, "--dry-run")
+    assert (foreseen.code, await content(file)) == (0, before)
+    assert not re.search(r"\d", foreseen.out), "today's count is nobody's"
+    there = migrate(old, new, "--json")
     assert there.code == 0, there.err
-    assert "43 submissions, 33 envelopes, 100 entries were moved" in there.out
+    assert there.json == {"moved": True, "destroyed": True}
     assert await content(server) == before
     back = migrate(new, old)
     assert back.code == 0, back.err
@@ -154,15 +158,70 @@ async def test_killed_while_it_copies_it_is_repeated_by_calling_it_again(
     assert await content(server) == before
 
 
-async def test_killed_before_the_old_place_was_emptied_it_goes_on_there(ways: Ways) -> None:
+async def cut_short(ways: Ways, after: str) -> None:
+    """Move, and stop where a kill would: after the copy, or after the old place was emptied."""
+    old, new, _, _ = ways
+    at = {"copy": "give_up", "emptying": "arrive"}[after]
+    code = f"""
+import os, sys
+from relay.queue.store import SealedQueue
+async def kill(*_): os.kill(os.getpid(), 9)
+SealedQueue.{at} = kill
+from relay.cli import main
+main(["migrate", "--config", {str(old)!r}, "--to", {str(new)!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+async def test_after_the_copy_only_the_old_place_serves_and_what_happens_there_counts(
+    ways: Ways,
+) -> None:
     old, new, file, server = ways
     await fill(old)
-    before, kept = await content(file), file.address.read_bytes()  # type: ignore[union-attr]
+    await cut_short(ways, "copy")
+    refused = relay("serve", "--config", new)
+    assert refused.code == 2
+    assert "a move to here was cut short" in refused.err
+    async with open_queue(ServerConfig.load(old)) as queue:
+        ((newest,),) = await file.rows(
+            "SELECT receipt_hash FROM submission WHERE state = 'sealed' LIMIT 1"
+        )
+        assert await queue.withdraw(newest["receipt_hash"], today=DAY) is None
+        assert await queue.remember_list("signer", 8, "ab")
+    before = await content(file)
     assert migrate(old, new).code == 0
-    file.address.write_bytes(kept)  # type: ignore[union-attr] # as if it had not come to that
+    assert await content(server) == before, "what was taken back meanwhile is not there"
+
+
+async def test_after_the_old_place_was_emptied_it_is_finished_by_calling_it_again(
+    ways: Ways,
+) -> None:
+    old, new, file, server = ways
+    await fill(old)
+    before = await content(file)
+    await cut_short(ways, "emptying")
+    for config in (old, new):
+        assert relay("serve", "--config", config).code == 2
     assert migrate(old, new).code == 0
     assert await content(server) == before
     assert "moved from here" in relay("purge", "--config", old).err
+    again = migrate(old, new)
+    assert again.code == 2
+    assert "was moved from here before" in again.err
+
+
+async def test_what_somebody_reads_meanwhile_is_said_to_be_there_still(ways: Ways) -> None:
+    old, new, file, server = ways
+    await fill(old)
+    before = await content(file)
+    with closing(sqlite3.connect(file.address)) as reader:  # type: ignore[arg-type]
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM submission").fetchone()
+        partly = migrate(old, new)
+    assert partly.code == 3
+    assert "still in its files" in partly.err
+    assert await content(server) == before
 
 
 def test_a_relay_that_serves_meanwhile_closes_its_form_and_lies_to_nobody(

@@ -1,6 +1,7 @@
 """What is PostgreSQL's own: several relays on one database, what commits mean, what it tells."""
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 import secrets
@@ -27,7 +28,7 @@ from relay.queue.store import SealedQueue
 from tests.conftest import configure
 from tests.doors import write_pair
 from tests.places import OnServer, Place, lay
-from tests.postgres import Postgres, server
+from tests.postgres import OWNER, Postgres, server
 from tests.queue.scene import ALICE, BERTA, DAY, ONE, leased, receipt, turn, verdict
 
 MOST = 40
@@ -269,13 +270,13 @@ async def test_after_the_day_has_turned_the_tables_keep_no_order_of_arrival(
         ((*rows,),) = await place.rows(query)
         assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
         assert len({row["written"] for row in rows}) == 1
-    ((where,),) = await place.rows(
-        "SELECT reltoastrelid::regclass::text AS name FROM pg_class WHERE relname = 'envelope'"
-    )
-    pieces, stored = await place.rows(
-        f"SELECT chunk_id FROM {where['name']} WHERE chunk_seq = 0 ORDER BY chunk_id",  # noqa: S608 - PostgreSQL's own
-        "SELECT id FROM envelope",
-    )
+    assert isinstance(place, OnServer)
+    (stored,) = await place.rows("SELECT id FROM envelope")
+    connection = await place.server.connect(place.name, OWNER)  # nobody else sees the pieces
+    query = "SELECT reltoastrelid::regclass::text FROM pg_class WHERE relname = 'envelope'"
+    where = await connection.fetchval(query)
+    pieces = await connection.fetch(f"SELECT 1 FROM {where} WHERE chunk_seq = 0")  # noqa: S608 - PostgreSQL's own
+    await connection.close()
     assert len(pieces) == len(stored) == 9, "and what was taken back is in no table"
 
 
@@ -298,6 +299,49 @@ async def test_set_up_as_we_say_the_servers_log_tells_of_nobody() -> None:
         assert trace in said[1], "or this test would see nothing"
     assert b"violates check constraint" in said[0]
     assert sealed.hex().encode() not in said[0]
+
+
+async def test_set_up_as_we_say_the_servers_log_does_not_count_submissions() -> None:
+    def lines(own: Postgres) -> list[bytes]:
+        """What was said, without when and by which process."""
+        return [line.partition(b"] ")[2] for line in own.log_file.read_bytes().splitlines()]
+
+    for settings, is_told in (({}, False), ({"log_checkpoints": "on"}, True)):
+        with server(**settings) as own:
+            async with SealedQueue.open(own.address(own.create()), max_queued=9) as queue:
+                own.say("CHECKPOINT")
+                before = len(lines(own))
+                for number in range(3):
+                    await queue.enqueue(os.urandom(540_000), receipt(number), today=DAY)
+                own.say("CHECKPOINT")
+                assert bool(lines(own)[before:]) == is_told
+
+
+async def test_a_check_says_what_our_account_may_not_see(campaign: Path) -> None:
+    with server() as own:
+        configure(campaign, **own.configuration(own.create()))
+        own.say("REVOKE pg_read_all_settings FROM relay")
+        (found,) = await check_server(ServerConfig.load(campaign / "relay.toml"))
+    assert "shared_preload_libraries: not to be seen" in found.words
+    assert found.state is Judgement.ADVICE
+
+
+async def test_a_list_of_recipients_is_the_newest_for_one_relay_alone(
+    relays: list[SealedQueue],
+) -> None:
+    for numbers in ((7, 6), (8, 8)):
+        told = [
+            queue.remember_list("signer", number, f"{number} of {which}")
+            for which, (queue, number) in enumerate(zip(relays, numbers, strict=True))
+        ]
+        kept = await asyncio.gather(*told)
+        assert kept.count(True) == 1 or (numbers == (7, 6) and kept == [True, True])
+        newest = max(numbers)
+        again = [
+            await relays[0].remember_list("signer", newest, f"{newest} of {which}")
+            for which in range(2)
+        ]
+        assert again.count(True) == 1
 
 
 async def test_a_check_names_each_setting_that_tells_or_loses(campaign: Path) -> None:
@@ -344,6 +388,8 @@ async def test_a_check_of_a_server_that_tells_least_is_good_and_changes_nothing(
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
+        ({"postgresql": '"postgresql://relay@127.0.0.1:70000/relay"'}, "an address such as"),
+        ({"postgresql": '"postgresql://relay@h.org/r?host=/run"'}, "an address such as"),
         ({"postgresql": '"postgresql://relay:secret@127.0.0.1/relay"'}, "no password in it"),
         ({"postgresql": '"mysql://relay@127.0.0.1/relay"'}, "an address such as"),
         ({"postgresql": '"postgresql://relay@db.example.org/relay"'}, "postgresql_ca: needed"),
@@ -401,34 +447,33 @@ async def test_on_the_same_machine_it_is_reached_by_its_socket(campaign: Path) -
 
 
 async def test_a_server_elsewhere_must_be_certified(tmp_path: Path) -> None:
-    certificate, key = write_pair(tmp_path, "localhost")
-    (tmp_path / "other").mkdir()
-    other, _ = write_pair(tmp_path / "other", "localhost")
-    certificate_pem, key_pem = certificate.read_text(), key.read_text()
+    """By the authority that we were given, and for the name by which we reach it."""
+    pairs = {}
+    for name in ("localhost", "another.example.org"):
+        (tmp_path / name).mkdir()
+        pairs[name] = write_pair(tmp_path / name, name)
+    right, wrong = pairs.values()
     with server() as own:
-        for name, content in (("server.crt", certificate_pem), ("server.key", key_pem)):
-            own.give(name, content)
-        own.stop()
+        database = own.create()
         own.settings["ssl"] = "on"
-        own.start()
-        name = own.create()
-        for ca, is_trusted in ((certificate, True), (other, False)):
-            address = PostgresServer(
-                user="relay",
-                host="localhost",
-                port=own.port,
-                name=name,
-                password_file=own.password_file,
-                ca=ca,
-            )
-            try:
-                async with (
-                    SealedQueue.open(address, max_queued=5) as queue,
-                    queue.begin() as connection,
-                ):
-                    query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-                    found = await connection.exec_driver_sql(query)
-                    assert found.scalar_one() is True
-                    assert is_trusted
-            except ConfigInvalid:
-                assert not is_trusted
+        for pair, ca, is_trusted in (
+            (right, right[0], True),
+            (right, wrong[0], False),
+            (wrong, wrong[0], False),
+        ):
+            own.stop()
+            own.give("server.crt", pair[0].read_text())
+            own.give("server.key", pair[1].read_text())
+            own.start()
+            address = dataclasses.replace(own.address(database), host="localhost", ca=ca)
+            assert (await is_let_in(address)) == is_trusted
+
+
+async def is_let_in(address: PostgresServer) -> bool:
+    """Whether a queue is opened there, over TLS."""
+    try:
+        async with SealedQueue.open(address, max_queued=5) as queue, queue.begin() as connection:
+            query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+            return bool((await connection.exec_driver_sql(query)).scalar_one())
+    except ConfigInvalid:
+        return False
