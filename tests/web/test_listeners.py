@@ -66,8 +66,14 @@ def onion_service(start_service: Starter) -> Service:
     return start_service(**ONION_SETTINGS)
 
 
-def test_a_photo_comes_in_by_tors_socket(onion_service: Service, dirty: bytes) -> None:
-    visitor = Visitor(onion_service.folder / "onion.sock", first=line(55))
+@pytest.fixture
+def lasting_onion(lasting: Starter) -> Service:
+    """One for all who do nothing by which a circuit, a socket or a queue is known afterwards."""
+    return lasting(**ONION_SETTINGS)
+
+
+def test_a_photo_comes_in_by_tors_socket(lasting_onion: Service, dirty: bytes) -> None:
+    visitor = Visitor(lasting_onion.folder / "onion.sock", first=line(55))
     page = visitor.ask().read().decode()
     token = page.split('name="token" value="')[1].split('"')[0]
     body, kind = multipart([("token", token.encode(), None), ("photo", dirty, "x.jpg")])
@@ -86,22 +92,22 @@ def test_a_photo_comes_in_by_tors_socket(onion_service: Service, dirty: bytes) -
         b"PROXY " + b"x" * 500,
     ],
 )
-def test_who_is_not_tor_gets_no_answer_at_tors_socket(onion_service: Service, first: bytes) -> None:
-    visitor = Visitor(onion_service.folder / "onion.sock", first=first)
+def test_who_is_not_tor_gets_no_answer_at_tors_socket(lasting_onion: Service, first: bytes) -> None:
+    visitor = Visitor(lasting_onion.folder / "onion.sock", first=first)
     with pytest.raises((ConnectionError, http.client.BadStatusLine)):
         visitor.ask()
 
 
-def test_tors_line_may_come_in_pieces(onion_service: Service) -> None:
-    visitor = Visitor(onion_service.folder / "onion.sock")
+def test_tors_line_may_come_in_pieces(lasting_onion: Service) -> None:
+    visitor = Visitor(lasting_onion.folder / "onion.sock")
     visitor.connect()
     for byte in line(0x12345):
         visitor.sock.sendall(bytes([byte]))
     assert visitor.ask().status == 200
 
 
-def test_a_request_for_another_name_is_refused(onion_service: Service) -> None:
-    path = onion_service.folder / "onion.sock"
+def test_a_request_for_another_name_is_refused(lasting_onion: Service) -> None:
+    path = lasting_onion.folder / "onion.sock"
     for host in ("localhost", "b" * 56 + ".onion", "relay.example.org"):
         answer = Visitor(path, first=line(1), host=host).ask()
         assert answer.status == 421
@@ -109,9 +115,9 @@ def test_a_request_for_another_name_is_refused(onion_service: Service) -> None:
     assert Visitor(path, first=line(1), host=ONION.upper()).ask().status == 200
 
 
-def test_each_door_says_what_its_visitors_network_sees(onion_service: Service) -> None:
-    by_tor = Visitor(onion_service.folder / "onion.sock", first=line(1)).ask()
-    by_clearnet = onion_service.get("/en/")
+def test_each_door_says_what_its_visitors_network_sees(lasting_onion: Service) -> None:
+    by_tor = Visitor(lasting_onion.folder / "onion.sock", first=line(1)).ask()
+    by_clearnet = lasting_onion.get("/en/")
     assert f'<code dir="ltr">{ONION}</code>' in by_clearnet.text
     assert "You came by Tor" in by_tor.read().decode()
     assert by_tor.getheader("Onion-Location") is None
@@ -218,12 +224,12 @@ def test_an_upload_that_drips_makes_room_where_memory_has_run_out(start_service:
     wait_until(lambda: service.send(bytes(1 << 20), token=token).status == 415)  # it was read
 
 
-def test_the_operator_is_told_whether_the_form_is_open(onion_service: Service) -> None:
-    answer = Visitor(onion_service.folder / "health.sock").ask("/healthz")
+def test_the_operator_is_told_whether_the_form_is_open(lasting_onion: Service) -> None:
+    answer = Visitor(lasting_onion.folder / "health.sock").ask("/healthz")
     assert (answer.status, answer.read()) == (200, b"open\n")
     for path in ("/", "/en/", "/desk/v1/nonce"):
-        assert Visitor(onion_service.folder / "health.sock").ask(path).status == 404
-    assert onion_service.get("/healthz").status == 404, "nobody else is"
+        assert Visitor(lasting_onion.folder / "health.sock").ask(path).status == 404
+    assert lasting_onion.get("/healthz").status == 404, "nobody else is"
 
 
 def test_the_operator_is_told_every_cause_for_which_it_is_closed(
