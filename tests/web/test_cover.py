@@ -34,6 +34,11 @@ def with_code(*, seed: int = 1) -> bytes:
 PHOTO = with_code()
 
 
+@pytest.fixture
+def service(lasting: Starter) -> Service:
+    return lasting()
+
+
 def opened(service: Service) -> dict[str, tuple[Submission, Image.Image]]:
     """What the team finds, by id; pulled and opened with the real commands."""
     folder = service.folder.parent
@@ -318,8 +323,7 @@ def test_the_page_is_small_beside_its_picture(service: Service, size: tuple[int,
     assert len(address) <= View.PREVIEW.max_bytes * 4 / 3 + 32
 
 
-def test_a_draft_does_not_lie_on_the_disk(start_service: Starter) -> None:
-    service = start_service()
+def test_a_draft_does_not_lie_on_the_disk(service: Service) -> None:
     service.press(service.send(PHOTO), "again")
     held = b"".join(path.read_bytes() for path in service.folder.rglob("*") if path.is_file())
     assert b"\xff\xd8\xff\xe0" not in held

@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.judge import judge
 
 SAMPLES = sorted((SHARED / "samples").glob("[0-9]*"))
 NOT_TAKEN = {".heic", ".tif", ".gif"}
+MIB = 1 << 20
 BOMB = "049.avif"  # 17000 x 17000 px in 1,340 bytes
 
 
@@ -110,25 +112,45 @@ def used_by(pid: int) -> tuple[float, int]:
     return seconds, int(status.partition("VmHWM:")[2].split()[0])
 
 
+def forget_peak(pid: int) -> None:
+    """Have the most memory counted anew, where we may. Source: proc(5), clear_refs."""
+    with suppress(PermissionError):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def descendants(pid: int) -> list[int]:
     below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [one for child in below for one in (int(child), *descendants(int(child)))]
 
 
+@pytest.fixture(scope="module")
+def kb_at_first() -> dict[int, int]:
+    """The memory that a service has after its first photo, by its process."""
+    return {}
+
+
 @pytest.mark.parametrize("name", photos.BOMBS)
 def test_a_bomb_is_refused_within_a_second_of_work_and_the_service_stays_small(
-    service: Service, name: str
+    lasting: Starter, start_service: Starter, kb_at_first: dict[int, int], name: str
 ) -> None:
-    """Work, not wall time: the machine may be busy."""
+    """Work, not wall time: the machine may be busy.
+
+    One relay for all that are small, so that what grows adds up; of the others each has its own,
+    since the heap keeps room for the largest upload that there was.
+    """
+    bomb = photos.BOMBS[name]()
+    service = lasting() if len(bomb) < 2 * MIB else start_service()
     assert service.process is not None
     pid = service.process.pid
-    bomb = photos.BOMBS[name]()
-    assert service.send(photos.dirty_jpeg()).status == 200
+    if pid not in kb_at_first:
+        assert service.send(photos.dirty_jpeg()).status == 200
+        kb_at_first[pid] = used_by(pid)[1]
     wait_until(lambda: len(descendants(pid)) == 2)
-    seconds, memory_kb = used_by(pid)
+    forget_peak(pid)
+    seconds, _ = used_by(pid)
     assert service.send(bomb).status == (200 if name in photos.HARMLESS else 413)
     wait_until(lambda: len(descendants(pid)) == 2)
-    seconds_after, memory_kb_after = used_by(pid)
+    seconds_after, kb_after = used_by(pid)
     assert seconds_after - seconds < 1
-    assert memory_kb_after - memory_kb < 3 * len(bomb) / 1000 + 8_000
+    assert kb_after - kb_at_first[pid] < 3 * len(bomb) / 1000 + 8_000
     assert service.send(photos.dirty_jpeg()).status == 200

@@ -178,7 +178,8 @@ def test_no_file_and_no_log_line_holds_anything_of_hers(service: Service) -> Non
     assert not [secret for secret in hers if secret in data_files(service.folder)]
 
 
-def test_two_photos_of_very_different_size_give_envelopes_of_one_length(service: Service) -> None:
+def test_two_photos_of_very_different_size_give_envelopes_of_one_length(lasting: Starter) -> None:
+    service = lasting()
     small = photos.encode(photos.picture(40, 30))
     large = photos.encode(photos.noise(2400, 1800), quality=95)
     assert len(large) > 100 * len(small)
@@ -293,7 +294,8 @@ def test_uploads_beyond_the_memory_budget_are_told_to_come_back(start_service: S
     assert service.send(photos.dirty_jpeg()).status == 200, "given back after the connection broke"
 
 
-def test_a_connection_that_breaks_leaves_nothing(service: Service, dirty: bytes) -> None:
+def test_a_connection_that_breaks_leaves_nothing(lasting: Starter, dirty: bytes) -> None:
+    service = lasting()
     token = service.token()
     body, kind = multipart([("token", token.encode(), None), ("photo", dirty, "x.jpg")])
     head = post_head(kind, len(body))
@@ -304,7 +306,8 @@ def test_a_connection_that_breaks_leaves_nothing(service: Service, dirty: bytes)
     assert len(service.desk("pull", "--to", "sealed", "--json").json["fetched"]) == 1  # type: ignore[arg-type]
 
 
-def test_two_at_once_with_the_same_content_are_one(service: Service, dirty: bytes) -> None:
+def test_two_at_once_with_the_same_content_are_one(lasting: Starter, dirty: bytes) -> None:
+    service = lasting()
     token = service.token()
     answers: list[str] = []
     senders = [
@@ -417,13 +420,15 @@ def test_a_box_that_dies_costs_one_photo_at_most(service: Service, dirty: bytes)
     assert [answer.status for answer in answers[1:]] == [200, 200]
 
 
-def test_the_service_can_not_dump_core(service: Service) -> None:
+def test_the_service_can_not_dump_core(lasting: Starter) -> None:
+    service = lasting()
     assert service.process is not None
     limits = Path(f"/proc/{service.process.pid}/limits").read_text()
     assert re.search(r"Max core file size\s+0\s+0", limits)
 
 
-def test_an_address_in_use_is_said(service: Service, tmp_path: Path) -> None:
+def test_an_address_in_use_is_said(lasting: Starter, tmp_path: Path) -> None:
+    service = lasting()
     listen = f"127.0.0.1:{service.port}"
     second = relay("demo", "--dir", tmp_path / "other", "--listen", listen)
     assert second.code == 2
