@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from tests import photos
 from tests.browser.chromium import PHONE, Browser, Chromium
 from tests.browser.firefox import Firefox
-from tests.conftest import Service
+from tests.conftest import Service, Starter
 from tests.faces.fetch import CACHE
 from tests.web.test_cover import opened
 
@@ -33,6 +33,11 @@ _FOCUSED = """(e => ({
 def browser(browser: Browser) -> Iterator[Browser]:
     yield browser
     assert browser.said == [], "nothing was blocked, nothing is missing"
+
+
+@pytest.fixture
+def service(lasting: Starter) -> Service:
+    return lasting()
 
 
 def scene(*widths: int) -> Image.Image:
