@@ -83,6 +83,11 @@ def filled(browser: Browser) -> float:
     return max(rows) / 255 * picture.width / (picture.width - 34)
 
 
+@pytest.fixture
+def service(lasting: Starter) -> Service:
+    return lasting()
+
+
 def test_she_sees_how_much_has_been_sent(browser: Browser, service: Service, photo: Path) -> None:
     size = photo.stat().st_size
     with slow_line(service.port, bytes_per_s=size / 8) as line:
