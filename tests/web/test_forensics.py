@@ -10,6 +10,7 @@ import http.client
 import io
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -32,6 +33,7 @@ import pytest
 from relay import memory
 from tests import doors, photos
 from tests.conftest import Answer, Service, Starter, multipart, wait_until
+from tests.seeking import Needles
 from tests.web.test_questions import take_questions
 
 FORGOTTEN_S = 2
@@ -72,10 +74,6 @@ def forms(*texts: str) -> list[bytes]:
 def pieces(content: bytes) -> list[bytes]:
     """A few bytes of a picture, here and there."""
     return [content[len(content) * i // 8 :][:24] for i in range(2, 8)]
-
-
-def within(content: bytes, hers: Secrets) -> set[str]:
-    return {name for name, forms in hers.items() if any(form in content for form in forms)}
 
 
 # -- where to look --------------------------------------------------------------------------------
@@ -139,13 +137,13 @@ def post_head(kind: str, length: int) -> bytes:
 def left_of(hers: Secrets, service: Service, began: float) -> set[str]:
     """Return the names of what can still be found, with the place."""
     assert service.process is not None
-    found = set()
+    found, needles = set(), Needles(hers)
     for pid in family(service.process.pid):
         for content in memory_of(pid):
-            found |= {f"{name} in memory" for name in within(content, hers)}
+            found |= {f"{name} in memory" for name in needles.within(content)}
     for content in files_since(began, service.folder, *TEMPORARY):
-        found |= {f"{name} in a file" for name in within(content, hers)}
-    return found | {f"{name} in the log" for name in within(service.log_file.read_bytes(), hers)}
+        found |= {f"{name} in a file" for name in needles.within(content)}
+    return found | {f"{name} in the log" for name in needles.within(service.log_file.read_bytes())}
 
 
 # -- one submitter --------------------------------------------------------------------------------
@@ -266,6 +264,24 @@ def clean(
 # -- the looking itself ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [100, 4096, 10_001, (1 << 18) + 77])  # one slice, and a bit
+def test_a_needle_is_found_at_every_place_and_only_where_it_is_whole(size: int) -> None:
+    chance = random.Random(size)
+    texts = {f"text {number}": forms(secrets.token_hex(12), "".join(DARI)) for number in range(5)}
+    needles = texts | {"bytes": [chance.randbytes(24)], "short": [b"\1\2\3"], "none": []}
+    looking = Needles(needles)
+    for name, wanted in needles.items():
+        for needle in wanted:
+            nothing = bytearray(size)
+            for at in (0, 1, 2, 3, 50, size - 80, size - len(needle) - 1, size - len(needle)):
+                hay = nothing.copy()
+                hay[at : at + len(needle)] = needle
+                assert name in looking.within(bytes(hay)), (name, at)
+                hay[at + len(needle) - 1] ^= 255
+                assert name not in looking.within(bytes(hay)), (name, at)
+    assert looking.within(bytes(size)) == looking.within(b"\xa5" * size) == set()
+
+
 def test_what_an_unfinished_upload_has_sent_is_found(
     service: Service, new_sender: NewSender
 ) -> None:
@@ -292,7 +308,8 @@ def test_without_the_settings_much_is_found(start_service: Starter, new_sender: 
     assert "message in memory" in left_of(hers, service, inf)  # and more, which differs by version
 
 
-def test_what_lies_in_a_file_is_found(service: Service, new_sender: NewSender) -> None:
+def test_what_lies_in_a_file_is_found(lasting: Starter, new_sender: NewSender) -> None:
+    service = lasting()
     sender = new_sender(service)
     (service.folder / "left").write_text(f"x{sender.message}")
     service.log_file.write_bytes(sender.photo)
@@ -356,23 +373,28 @@ def test_what_waits_to_be_sent_can_not_be_read(
     sender.assert_forgotten()
 
 
+def behind_doors(lasting: Starter) -> Service:
+    """A relay with TLS and with tor's socket."""
+    return lasting(prepare=doors.write_pair, **doors.TLS_SETTINGS, **doors.ONION_SETTINGS)
+
+
 @pytest.mark.parametrize("is_kept_alive", [True, False])
 @pytest.mark.parametrize("door", ["TLS", "onion"])
 def test_so_it_is_at_every_door(
-    start_service: Starter,
-    campaign: Path,
+    lasting: Starter,
     new_sender: NewSender,
     door: str,
     *,
     is_kept_alive: bool,
 ) -> None:
-    doors.write_pair(campaign)
-    service = start_service(**doors.TLS_SETTINGS, **doors.ONION_SETTINGS)
+    service = behind_doors(lasting)
     sender = new_sender(service)
     host = doors.HOST if door == "TLS" else doors.ONION
-    sender.connection = doors.Visitor(campaign / "onion.sock", first=doors.line(55), host=host)
+    sender.connection = doors.Visitor(
+        service.folder / "onion.sock", first=doors.line(55), host=host
+    )
     if door == "TLS":
-        trusted = doors.trusting(campaign / "certificate.pem")
+        trusted = doors.trusting(service.folder / "certificate.pem")
         sender.connection.sock = doors.secure(service, trusted)
     assert sender.send().status == 200
     assert "receipt" in sender.hers
@@ -387,20 +409,18 @@ def test_so_it_is_at_every_door(
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_the_secret_of_a_tls_session_is_forgotten(
-    start_service: Starter,
-    campaign: Path,
+    lasting: Starter,
     new_sender: NewSender,
     tmp_path: Path,
     version: ssl.TLSVersion,
 ) -> None:
     """With it, whoever has recorded the visit could read it."""
-    doors.write_pair(campaign)
-    service = start_service(**doors.TLS_SETTINGS, **doors.ONION_SETTINGS)
-    trusted = doors.trusting(campaign / "certificate.pem")
+    service = behind_doors(lasting)
+    trusted = doors.trusting(service.folder / "certificate.pem")
     trusted.minimum_version = trusted.maximum_version = version
     trusted.keylog_filename = str(tmp_path / "keys")
     sender = new_sender(service)
-    sender.connection = doors.Visitor(campaign / "onion.sock", host=doors.HOST)
+    sender.connection = doors.Visitor(service.folder / "onion.sock", host=doors.HOST)
     sender.connection.sock = client = doors.secure(service, trusted)
     sender.request("GET", "/en/")
     kept = {"CLIENT_RANDOM", "CLIENT_TRAFFIC_SECRET_0"}  # of 1.2, of 1.3
@@ -411,7 +431,8 @@ def test_the_secret_of_a_tls_session_is_forgotten(
     sender.assert_forgotten()
 
 
-def test_a_receipt_is_forgotten(service: Service, new_sender: NewSender) -> None:
+def test_a_receipt_is_forgotten(lasting: Starter, new_sender: NewSender) -> None:
+    service = lasting()
     sender = new_sender(service)
     receipt = sender.send().receipt
     assert sender.post_receipt("receipt", receipt).status == 200
@@ -426,8 +447,9 @@ def test_a_receipt_is_forgotten(service: Service, new_sender: NewSender) -> None
 
 @pytest.mark.parametrize("target", ["/en/receipt?receipt={}", "/en/{}", "/{}?x={}"])
 def test_a_receipt_typed_into_the_address_is_forgotten(
-    service: Service, new_sender: NewSender, target: str
+    lasting: Starter, new_sender: NewSender, target: str
 ) -> None:
+    service = lasting()
     sender = new_sender(service)
     digits = "".join(secrets.choice("0123456789") for _ in range(20))
     sender.hers["receipt"] = forms(digits)
@@ -471,9 +493,9 @@ def no_form(sender: Sender) -> None:
     ],
 )
 def test_what_was_refused_is_forgotten(
-    start_service: Starter, new_sender: NewSender, spoil: Callable[[Sender], None], status: int
+    lasting: Starter, new_sender: NewSender, spoil: Callable[[Sender], None], status: int
 ) -> None:
-    service = start_service(max_upload_bytes=3 * MIB)
+    service = lasting(max_upload_bytes=3 * MIB)
     stays, leaves = new_sender(service, DARI), new_sender(service)
     for sender in (stays, leaves):
         spoil(sender)
@@ -485,8 +507,9 @@ def test_what_was_refused_is_forgotten(
 
 @pytest.mark.parametrize("is_reset", [True, False])
 def test_an_upload_that_was_cut_is_forgotten(
-    service: Service, new_sender: NewSender, *, is_reset: bool
+    lasting: Starter, new_sender: NewSender, *, is_reset: bool
 ) -> None:
+    service = lasting()
     sender = new_sender(service)
     for part in (0.0001, 0.01, 0.5, 0.99):
         body, kind = sender.form()
@@ -510,8 +533,9 @@ def test_an_upload_that_was_cut_is_forgotten(
     ids=["cross-site", "chunks", "header"],
 )
 def test_what_was_not_understood_is_forgotten(
-    service: Service, new_sender: NewSender, *, rest: str, is_open: bool
+    lasting: Starter, new_sender: NewSender, *, rest: str, is_open: bool
 ) -> None:
+    service = lasting()
     sender = new_sender(service)
     body, kind = sender.form()
     rest = rest.format(length=len(body), message=sender.message)
@@ -524,7 +548,8 @@ def test_what_was_not_understood_is_forgotten(
     sender.assert_forgotten()
 
 
-def test_what_could_not_be_kept_is_forgotten(service: Service, new_sender: NewSender) -> None:
+def test_what_could_not_be_kept_is_forgotten(lasting: Starter, new_sender: NewSender) -> None:
+    service = lasting()
     sender = new_sender(service)
     receipt = sender.send().receipt
     with contextlib.closing(
@@ -555,9 +580,9 @@ def test_what_the_box_died_of_is_forgotten(service: Service, new_sender: NewSend
 
 @pytest.mark.parametrize("oddity", ["hang", "crash", "eat", "leave", "escape", "babble"])
 def test_what_a_decoder_did_not_survive_is_forgotten_and_she_reads_what_to_do(
-    start_service: Starter, new_sender: NewSender, oddity: str
+    lasting: Starter, new_sender: NewSender, oddity: str
 ) -> None:
-    service = start_service(wrapper=[sys.executable, "-c", ODD])
+    service = lasting(wrapper=[sys.executable, "-c", ODD])
     sender = new_sender(service)
     sender.photo = oddity.encode().ljust(32, b"\0") + sender.photo
     answer = sender.send()
@@ -569,8 +594,9 @@ def test_what_a_decoder_did_not_survive_is_forgotten_and_she_reads_what_to_do(
 
 
 def test_many_are_forgotten_one_after_the_other_and_at_once(
-    service: Service, new_sender: NewSender
+    lasting: Starter, new_sender: NewSender
 ) -> None:
+    service = lasting()
     senders = [new_sender(service, alphabet) for alphabet in (LATIN, DARI) * 3]
     for sender in senders[:3] * 2:
         assert sender.send().status == 200
