@@ -59,6 +59,8 @@ def test_what_costs_more_than_it_may_is_marked_and_fails(
     said = capsys.readouterr().out
     assert re.search(r"insert, 1,000 +1\.21 ms +1\.21 +at 100 +1\.20 OVER", said)
     assert "1.20 OVER |" in report(1.21).markdown()
+    piped = Report(name="a", title="a", rows=[Row(name="a | b", cost=1, unit="s")]).markdown()
+    assert "| a \\| b | 1 s |" in piped, "a bar in a name is no border of a table"
     assert Report.read(tmp_path / "growth.json") == report(1.21)
 
 

@@ -82,7 +82,8 @@ class Report:
 
     def markdown(self) -> str:
         """The same as a table of a document."""
-        rows = [HEAD, ["---", "---:", "---:", "---", "---:"], *(row.cells() for row in self.rows)]
+        told = [[cell.replace("|", "\\|") for cell in row.cells()] for row in self.rows]
+        rows = [HEAD, ["---", "---:", "---:", "---", "---:"], *told]
         table = [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in rows]
         return "\n".join([*table, *(f"\n{note}" for note in self.notes)]) + "\n"
 
