@@ -385,7 +385,7 @@ def _read_upload(form: Form, language: str) -> Upload:
         raise FormUnreadable
     return Upload(
         token=fields["token"],
-        untrusted_photo=form.untrusted_photo,
+        untrusted_photo=form.untrusted_photo.view(),
         words=Words(
             message=fields.get("message", ""),
             language=language,

@@ -21,6 +21,7 @@ from multipart import (
 )
 
 from relay.errors import Busy, FormUnreadable, TooSlow, UploadEndless
+from relay.web.buffer import Buffer
 from relay.web.progress import Progress
 
 PHOTO_FIELD = "photo"
@@ -32,7 +33,6 @@ MOST_UPLOADS = 900  # of the 1,000 connections of a listener: the rest are for p
 _WINDOW_S = 60.0
 _SPARED_S = 30.0  # of an upload's beginning: by then a fast one is here
 _HALF_S, _LEAST_BYTES = 20.0, 4096
-_ZEROS = bytes(1 << 16)
 _DISCARD_FACTOR = 4  # read this many times the limit on, so that the page of refusal arrives
 
 
@@ -133,20 +133,17 @@ class Form:
     """A form as it arrives: fields as text, the photo as the one buffer that is wiped later."""
 
     fields: dict[str, str] = field(default_factory=dict, repr=False)
-    untrusted_photo: bytearray = field(default_factory=bytearray, repr=False)
+    untrusted_photo: Buffer = field(default_factory=Buffer, repr=False)
     is_too_large: bool = False
 
     def wipe(self) -> None:
         """Overwrite the photo where it lies."""
-        with memoryview(self.untrusted_photo) as view:
-            for start in range(0, len(view), len(_ZEROS)):  # never as many zeros as there are bytes
-                view[start : start + len(_ZEROS)] = _ZEROS[: len(view) - start]
+        self.untrusted_photo.wipe()
 
     def drop_photo(self) -> None:
         """Give the photo up; the text goes on arriving."""
         self.is_too_large = True
         self.wipe()
-        self.untrusted_photo.clear()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +275,7 @@ class _Assembly:
             form.drop_photo()
         if not form.is_too_large:
             self._reservation.take(len(chunk))
-            form.untrusted_photo += chunk
+            form.untrusted_photo.add(chunk)
 
 
 async def _read_urlencoded(pieces: AsyncIterator[bytes], form: Form) -> None:
