@@ -37,7 +37,7 @@ class Upload:
     """What a submitter sent. The photo is one buffer that its owner wipes."""
 
     token: str = field(repr=False)
-    untrusted_photo: bytearray = field(repr=False)
+    untrusted_photo: memoryview = field(repr=False)
     words: Words
     is_to_be_shown: bool = False  # she wants to see it and cover more before it is sent
 
@@ -67,10 +67,14 @@ class NotSentYet:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """Whether somebody still waits for the answer, and the lane by which she came."""
+    """Whether somebody still waits for the answer, and the lane by which she came.
+
+    is_begun: the box has worked for her; she goes before those who have just come.
+    """
 
     is_wanted: Callable[[], bool] = lambda: True
     lane: Lane = ONE_LANE
+    is_begun: bool = False
 
 
 ANY_WAY = Way()
@@ -100,9 +104,8 @@ class Intake:
         self.door.require_open()
         token = self.keys.check_token(upload.token)
         words = replace(upload.words, message=tidy_message(upload.words.message))
-        photo = await self.scrubber.scrub(
-            upload.untrusted_photo, WITH_PREVIEW, is_wanted=way.is_wanted, lane=way.lane
-        )
+        photo = await self.scrubber.scrub(upload.untrusted_photo, WITH_PREVIEW, **vars(way))
+        way = replace(way, is_begun=True)
         draft = Draft(
             token=token,
             digest=_digest(photo.jpeg, words),
@@ -220,7 +223,7 @@ class Intake:
 
     async def _preview(self, jpeg: bytes, marks: Sequence[Mark], way: Way) -> bytes:
         order = Order(view=View.PREVIEW, is_ours=True, is_looked_at=False, marks=marks)
-        shown = await self.scrubber.scrub(jpeg, order, is_wanted=way.is_wanted, lane=way.lane)
+        shown = await self.scrubber.scrub(jpeg, order, **vars(way))
         return shown.jpeg
 
     async def _send(
@@ -243,7 +246,7 @@ class Intake:
                 marks=[Mark(box=box) for box in covers],
                 has_preview=True,
             )
-            photo = await self.scrubber.scrub(jpeg, order, is_wanted=way.is_wanted, lane=way.lane)
+            photo = await self.scrubber.scrub(jpeg, order, **vars(way))
             jpeg, size, quality = photo.jpeg, photo.size, photo.quality
             preview = photo.preview
         if preview is None:

@@ -24,7 +24,7 @@ class Kind(enum.Enum):
     HEIC = enum.auto()
 
 
-def kind_of(untrusted_photo: bytes | bytearray) -> Kind | None:
+def kind_of(untrusted_photo: bytes | memoryview) -> Kind | None:
     """Return the kind that the first bytes name, or None. Never raises, reads a bounded head."""
     head = bytes(untrusted_photo[:_MOST_FTYP_BYTES])
     if head.startswith(_JPEG_START):

@@ -190,16 +190,18 @@ class Scrubber:
 
     async def scrub(
         self,
-        untrusted_photo: bytes | bytearray,
+        untrusted_photo: bytes | memoryview,
         order: Order = ORDINARY,
         *,
         is_wanted: Callable[[], bool] = lambda: True,
         lane: Lane = ONE_LANE,
+        is_begun: bool = False,
     ) -> ScrubbedPhoto:
         """Return the picture in `untrusted_photo`, redrawn as ordered and checked.
 
         is_wanted: asked when its turn has come; whoever has gone takes nobody's turn.
-        lane: where it came from; those who wait are served one from each in turn.
+        lane: where it came from; those who wait are served one from each in turn, behind those
+        who have begun: this is not the first that is asked for the same photo.
 
         Raises:
             PhotoUnsupported, PhotoDamaged, PhotoTooComplex: the file is at fault.
@@ -207,7 +209,7 @@ class Scrubber:
             BoxBroken: it has died and does not start again; a ScrubFailed too.
             Busy: its turn did not come in time, or nobody wants it any more.
         """
-        async with self._turn(lane):
+        async with self._turn(lane, is_begun=is_begun):
             if not is_wanted():
                 raise Busy
             box = self._choose_box(untrusted_photo)
@@ -222,16 +224,18 @@ class Scrubber:
         return _believe(untrusted_answer, order)
 
     @asynccontextmanager
-    async def _turn(self, lane: Lane = ONE_LANE) -> AsyncIterator[None]:
+    async def _turn(self, lane: Lane = ONE_LANE, *, is_begun: bool = False) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self._turns.take(lane, seconds=_TURN_S))
+                await stack.enter_async_context(
+                    self._turns.take(lane, seconds=_TURN_S, is_begun=is_begun)
+                )
             except TimeoutError:
                 raise Busy from None
             yield
 
     async def _run(
-        self, box: "_BoxProcess", untrusted_photo: bytes | bytearray, order: Order
+        self, box: "_BoxProcess", untrusted_photo: bytes | memoryview, order: Order
     ) -> "_Answer":
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -274,7 +278,7 @@ class Scrubber:
             for mark, box in boxes
         )
 
-    def _choose_box(self, untrusted_photo: bytes | bytearray) -> "_BoxProcess":
+    def _choose_box(self, untrusted_photo: bytes | memoryview) -> "_BoxProcess":
         if kind_of(untrusted_photo) is formats.Kind.HEIC and self._heic_box is not None:
             return self._heic_box
         return self._box

@@ -41,6 +41,24 @@ async def test_everybody_gets_in_once_and_in_line_with_her_own() -> None:
     assert order == [("a", 1), ("b", 1), ("a", 2), ("b", 1), ("a", 1), ("a", 1)]
 
 
+async def test_whoever_has_begun_goes_before_a_crowd_that_has_just_come() -> None:
+    turns, order = Turns(1), []
+
+    async def visit(number: int) -> None:
+        async with turns.take(ALONE, seconds=5):
+            order.append(f"{number} begins")
+        async with turns.take(ALONE, seconds=5, is_begun=True):
+            order.append(f"{number} ends")
+
+    async with asyncio.TaskGroup() as group, turns.take(ALONE, seconds=5):
+        for number in range(3):
+            group.create_task(visit(number))
+        await asyncio.sleep(0)
+    assert order.index("0 ends") <= 2  # one may be in before who has begun asks again
+    assert order.index("1 ends") <= 4
+    assert len(order) == 6
+
+
 @pytest.mark.parametrize("leaves_at", ["waiting", "its turn"])
 async def test_whoever_leaves_the_line_takes_no_place_along(leaves_at: str) -> None:
     turns = Turns(1)
