@@ -148,12 +148,16 @@ class Service:
         return self.folder.parent / "service.log"
 
     def start(self) -> None:
+        self.launch()
+        wait_until(self.answers, seconds=40)
+
+    def launch(self) -> None:
+        """Start it and don't wait."""
         listen = f"127.0.0.1:{self.port}"
         program = [sys.executable, "-c", TRACEABLE] if "strace" in self.wrapper else [RELAY]
         command = [*self.wrapper, *program, "demo", "--dir", str(self.folder), "--listen", listen]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, cwd=self.folder.parent)
-        wait_until(self.answers, seconds=40)
 
     def answers(self) -> bool:
         assert self.process is not None

@@ -20,6 +20,7 @@ from relay.intake.machine import check_clock, check_decoders, check_dumps, check
 from relay.intake.onion import check_tor
 from relay.intake.places import check_places
 from relay.intake.storage import check_queue, check_room, check_server
+from relay.queue.look import read_turned
 from relay.scrub.wire import ALL_LAYERS, Layer
 
 
@@ -72,12 +73,13 @@ _COSTS = {
 async def check(config: ServerConfig, path: Path) -> list[Finding]:
     """Try out what a relay relies on, in an order for reading; path: that of relay.toml."""
     now = dt.datetime.now(dt.UTC)
+    turned = None if config.demo or config.postgresql else read_turned(config.database)
     return [
         *await _check_box(config),
         _check_protection(config, memory.NAME, MEMORY, stands=memory.is_freed_overwritten()),
         check_dumps(),
         check_swap(),
-        check_clock(now.date()),
+        check_clock(now.date(), turned=turned),
         *check_decoders(heic=config.heic),
         *check_campaign(config, path, now=now),
         *await check_server(config),

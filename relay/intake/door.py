@@ -20,6 +20,7 @@ class Cause(enum.Enum):
     QUEUE = enum.auto()  # nowhere to keep it
     DISK = enum.auto()  # little room left
     BOX = enum.auto()  # nothing to open photos in
+    CLOCK = enum.auto()  # what is kept now would be kept under a day that can't be true
 
 
 @dataclass(frozen=True, kw_only=True)

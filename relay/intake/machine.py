@@ -7,6 +7,7 @@ from pathlib import Path
 
 from relay import memory
 from relay.errors import RelayError
+from relay.intake.calendar import find_fault
 from relay.intake.finding import Finding, State, advice, ok, refused
 from relay.scrub.decoders import find_known_bad, find_unreadable, find_versions
 
@@ -68,11 +69,16 @@ def check_swap() -> Finding:
     return advice("swap", f"{words} Turn it off (swapoff -a), or encrypt it")
 
 
-def check_clock(today: dt.date) -> Finding:
-    """Look whether the clock can be right: days of leases, and of keys, hang on it."""
+def check_clock(today: dt.date, *, turned: dt.date | None = None) -> Finding:
+    """Look whether the clock can be right: days of leases, and of keys, hang on it.
+
+    turned: the last day that the relay has turned.
+    """
     if today < _WRITTEN:
         words = f"the clock says {today}, before this version was written. Set it, then start again"
         return refused("clock", words)
+    if (fault := find_fault(today, turned)) is not None:
+        return refused("clock", fault)
     now = _Timex()
     state = ctypes.CDLL(None).adjtimex(ctypes.byref(now))
     if state < 0 or state == _TIME_ERROR or now.status & _STA_UNSYNC:

@@ -1,6 +1,7 @@
 """A running relay without HTTP: everything opened from one configuration, and its housekeeping."""
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from functools import partial
 from relay.campaign import PublicTexts
 from relay.config import ServerConfig
 from relay.errors import NotKept
-from relay.intake.door import Door
+from relay.intake.calendar import OFF_DAYS, Calendar
+from relay.intake.door import Cause, Door
 from relay.intake.doorkeeper import ROUND_S, Doorkeeper
 from relay.intake.drafts import Drafts
 from relay.intake.events import events, report
@@ -25,6 +27,7 @@ from relay.seal.lists import load_staff
 
 _BOX_LOOK_S = 1
 _DRAFT_LOOK_S = 5
+_DEMO_OFF_DAYS = 36_500  # a throwaway campaign is served again, whatever lies in it
 _NOT_TURNED = (
     "the day was not turned: the disk is full, or another program has the queue. What is due is "
     "still there; it is tried again"
@@ -64,9 +67,18 @@ async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Run
             events.warning("accepted to be missing: %s", ", ".join(scrubber.missing))
         door = Door()
         doorkeeper = Doorkeeper(config=config, door=door, queue=queue, scrubber=scrubber)
-        await doorkeeper.go_round(today=utc_today())
+        off_days = _DEMO_OFF_DAYS if config.demo else OFF_DAYS
+        calendar = Calendar(clock=utc_today, off_days=off_days)
+        await doorkeeper.go_round(today=calendar.today())
         drafts = Drafts(size=photo_budget(config.envelope_bytes) + WORDS_BYTES)
-        intake = Intake(door=door, keys=keys, queue=queue, scrubber=scrubber, drafts=drafts)
+        intake = Intake(
+            door=door,
+            keys=keys,
+            queue=queue,
+            scrubber=scrubber,
+            drafts=drafts,
+            today=calendar.today,
+        )
         handover = Handover(
             campaign=config.campaign,
             door=door,
@@ -75,12 +87,14 @@ async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Run
             queue=queue,
             nonces=NonceBook(),
             same_day_pull=config.same_day_pull,
+            today=calendar.today,
         )
+        days = _Days(queue, door, config, calendar)
         housekeeping = [
             asyncio.create_task(work)
             for work in (
-                _keep_house(_Days(queue, door, config), queue, doorkeeper, config),
-                _keep_door(doorkeeper, config),
+                _keep_house(days, queue, doorkeeper, config),
+                _keep_door(doorkeeper, config, calendar),
                 _keep_box(doorkeeper),
                 _keep_drafts(drafts),
             )
@@ -104,11 +118,11 @@ async def _keep_house(
         await asyncio.sleep(config.cover_write_s)
 
 
-async def _keep_door(doorkeeper: Doorkeeper, config: ServerConfig) -> None:
+async def _keep_door(doorkeeper: Doorkeeper, config: ServerConfig, calendar: Calendar) -> None:
     """Look after what an open form needs. Nothing ends it."""
     while True:
         await asyncio.sleep(min(ROUND_S, config.cover_write_s))
-        await _outlive(lambda: doorkeeper.go_round(today=utc_today()))
+        await _outlive(lambda: doorkeeper.go_round(today=calendar.today()))
 
 
 async def _keep_box(doorkeeper: Doorkeeper) -> None:
@@ -135,24 +149,47 @@ async def _outlive(work: Callable[[], Awaitable[None]]) -> None:
 class _Days:
     """Turns the day. Where it can't be done, that is said once, and at the door while it lasts."""
 
-    def __init__(self, queue: SealedQueue, door: Door, config: ServerConfig) -> None:
+    def __init__(
+        self, queue: SealedQueue, door: Door, config: ServerConfig, calendar: Calendar
+    ) -> None:
         self._queue = queue
         self._door = door
         self._config = config
+        self._calendar = calendar
 
     async def turn(self) -> None:
-        """Turn the day where that is still to be done."""
-        today = utc_today()
+        """Turn the day where that is still to be done, and where the clock is believed."""
         try:
-            if await self._queue.last_turned() != today:
-                await self._queue.turn_day(
-                    today=today,
-                    retain_days=self._config.retain_days,
-                    lease_days=self._config.lease_days,
-                )
+            turned = await self._queue.last_turned()
+            self._calendar.learn(turned)
+            if self._is_believed():
+                await self._turn_from(turned)
         except NotKept:
-            if self._door.late is None:
+            if self._door.late != _NOT_TURNED:
                 events.error(_NOT_TURNED)
             self._door.late = _NOT_TURNED
         else:
-            self._door.late = None
+            lag = self._calendar.find_lag()
+            if lag not in {None, self._door.late}:
+                events.warning("%s", lag)
+            self._door.late = lag
+
+    def _is_believed(self) -> bool:
+        """Whether the clock is not ahead; the form is closed as long as it is."""
+        jump = self._calendar.find_jump()
+        if jump is None:
+            self._door.mend(Cause.CLOCK)
+        else:
+            self._door.close(Cause.CLOCK, jump)
+        return jump is None
+
+    async def _turn_from(self, turned: dt.date | None) -> None:
+        today = self._calendar.today()
+        if turned == today:
+            return
+        await self._queue.turn_day(
+            today=today,
+            retain_days=self._config.retain_days,
+            lease_days=self._config.lease_days,
+        )
+        self._calendar.advance(today)

@@ -90,6 +90,7 @@ class Intake:
     queue: SealedQueue
     scrubber: Scrubber
     drafts: Drafts
+    today: Callable[[], dt.date]
     most_queued: int | None = None  # beyond it this way in is closed; None: the queue's own limit
 
     async def submit(self, upload: Upload, way: Way = ANY_WAY) -> Acknowledgement | NotSentYet:
@@ -289,7 +290,7 @@ class Intake:
             hashed = self.keys.hash_receipt(receipt)
             try:
                 is_kept = await self.queue.enqueue(
-                    envelope, hashed, today=utc_today(), most=most or self.most_queued
+                    envelope, hashed, today=self.today(), most=most or self.most_queued
                 )
             except NotKept:
                 self.door.close(Cause.QUEUE, self.queue.find_fault() or self.queue.cant_write)
@@ -323,7 +324,7 @@ class Intake:
 
         Returns None where nothing is held under this receipt now.
         """
-        return await self.queue.withdraw(self.keys.hash_receipt(receipt), today=utc_today())
+        return await self.queue.withdraw(self.keys.hash_receipt(receipt), today=self.today())
 
 
 def _sides(looked: Looked, choice: Choice, size: Size) -> tuple[tuple[int, int, int, int], ...]:
@@ -342,7 +343,7 @@ def _digest(jpeg: bytes, words: Words) -> bytes:
 
 
 def utc_today() -> dt.date:
-    """Return the only clock that is ever stored."""
+    """Return the day by the machine's clock, which `Calendar` may not believe."""
     return dt.datetime.now(dt.UTC).date()
 
 

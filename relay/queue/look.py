@@ -1,5 +1,7 @@
 """A look into the queue's file from outside, for the operator; it changes nothing."""
 
+import datetime as dt
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -50,17 +52,29 @@ def look_at_queue(path: Path, *, seconds: float) -> QueueLook:
     if not header.startswith(_MAGIC):
         fault = "not a queue" if header else None
         return QueueLook(fault=fault, is_foreign=bool(header), is_empty=not header)
-    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
     try:
-        with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
-        ) as connection:
+        with closing(_connect(path, seconds)) as connection:
             return _look(connection, is_wal=header[18:20] == _WAL, seconds=seconds)
     except sqlite3.DatabaseError as error:
         code = error.sqlite_errorcode & _PRIMARY
         if code in _CLOSED:
             return QueueLook(is_unreadable=True)
         return QueueLook(is_busy=True) if code in _LOCKED else QueueLook(fault=str(error))
+
+
+def read_turned(path: Path) -> dt.date | None:
+    """Return the day that was turned last; None where that can't be read here and now."""
+    try:
+        with closing(_connect(path, seconds=0)) as connection:
+            found = connection.execute("SELECT value FROM marker WHERE name = 'turned'").fetchone()
+        return dt.date.fromisoformat(json.loads(found[0])["day"]) if found else None
+    except (sqlite3.Error, ValueError, LookupError, TypeError):
+        return None  # the look at the queue says what is wrong with it
+
+
+def _connect(path: Path, seconds: float) -> sqlite3.Connection:
+    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
 
 
 def _look(connection: sqlite3.Connection, *, is_wal: bool, seconds: float) -> QueueLook:

@@ -24,6 +24,7 @@ async def turn(
     connection: AsyncConnection, today: dt.date, retain_days: int, lease_days: int
 ) -> Purged:
     """Do all of it but the compacting, in the transaction that is open, alone."""
+    await _mend_days(connection, today)
     await _log_arrivals(connection, today)
     expired = await _expire(connection, today, retain_days)
     await _log_ends(connection, today)
@@ -40,6 +41,12 @@ async def count_anew(connection: AsyncConnection) -> None:
     held = select(func.count()).where(submission.c.state.in_(HELD))
     count = (await connection.execute(held)).scalar_one()
     await markers.write(connection, "held", {"count": count})
+
+
+async def _mend_days(connection: AsyncConnection, today: dt.date) -> None:
+    """Let nothing be of a day to come: a clock was ahead, and it would wait for that day."""
+    for column in (submission.c.day, submission.c.changed_day, submission.c.lease_day):
+        await connection.execute(update(submission).where(column > today).values({column: today}))
 
 
 async def _log_arrivals(connection: AsyncConnection, today: dt.date) -> None:

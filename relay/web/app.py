@@ -44,12 +44,13 @@ def create_form_app(
     )
     languages = offer(accepted=config.accept_unreviewed, is_demo=config.demo)
     pages = Pages(place, languages, runtime.public)
+    budget = Budget(
+        config.max_inflight_bytes // max(1, bool(config.listen) + bool(config.onion_listen))
+    )
     submitter = SubmitterPages(
         intake=intake,
         pages=pages,
-        budget=Budget(
-            config.max_inflight_bytes // max(1, bool(config.listen) + bool(config.onion_listen))
-        ),
+        budget=budget,
         limits=Limits(
             names=FIELDS,
             max_bytes=config.max_upload_bytes,
@@ -58,6 +59,11 @@ def create_form_app(
         leave_to=config.leave_to,
     )
     app = _application(pages)
+
+    async def refuse_uploads(_: web.Application) -> None:
+        budget.stop()
+
+    app.on_shutdown.append(refuse_uploads)
     if config.demo and not is_onion:
         app.add_routes(DeskApi(runtime.handover).routes())
     app.add_routes(submitter.routes())

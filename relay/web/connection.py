@@ -4,11 +4,12 @@ import asyncio
 import gc
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import yarl
-from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMethod
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from relay.web.headers import METHODS, dress
 from relay.web.onion import Circuit
@@ -21,6 +22,7 @@ _NOT_FOUND = 404
 _ADDRESS_CACHES = [one for one in vars(yarl._url).values() if hasattr(one, "cache_clear")]  # noqa: SLF001 - yarl.cache_clear leaves the most of them
 _READING = ("GET", "HEAD")  # brings nothing of hers
 _SWEEP_S = 0.5  # after an answer; what was hers is gone within two seconds
+_LAST_LINGER_S = 2.0  # where the service ends: read on, so that the page arrives, not a reset
 MAX_CONNECTIONS = 1000  # on each listener; beyond it, the oldest that asks for nothing is closed
 
 
@@ -125,7 +127,10 @@ class Connection(web.RequestHandler):
         if is_odd:  # she may have put her receipt into the address: nothing of it is kept open
             resp.force_close()
         try:
-            return await super().finish_response(request, resp, start_time)
+            finished = await super().finish_response(request, resp, start_time)
+            if self._close:  # the service ends: aiohttp itself reads on no more
+                await _read_on(request)
+            return finished
         finally:
             self.silent_since = self._loop.time()
             if isinstance(resp, web.Response):
@@ -153,6 +158,14 @@ class Connection(web.RequestHandler):
             response.headers["Allow"] = ", ".join(METHODS)
         response.force_close()
         return response
+
+
+async def _read_on(request: web.BaseRequest) -> None:
+    """Drop what still comes of a body that was answered before it had arrived."""
+    with suppress(TimeoutError, OSError, ClientError, HttpProcessingError):
+        async with asyncio.timeout(_LAST_LINGER_S):
+            while not request.content.at_eof():
+                await request.content.readany()
 
 
 def _still_here(connections: Sequence[web.RequestHandler]) -> list[web.RequestHandler]:

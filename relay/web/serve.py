@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +48,25 @@ async def serve(config: ServerConfig, scrubber: Scrubber, *, on_ready: Callable[
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(config, scrubber))
         press = Press()
+        ending = _Ending(stack)
+        stack.push_async_callback(ending.finish)
         await _listen(
-            stack,
+            ending,
             create_form_app(config, runtime, press, is_onion=False),
             config.endpoint("listen"),
             certificate=_watch_certificate(stack, config),
         )
         await _listen(
-            stack,
+            ending,
             create_form_app(config, runtime, press, is_onion=True),
             config.endpoint("onion_listen"),
             circuits=Circuits(config.tor_control),
         )
         if not config.demo:
-            await _listen(stack, create_desk_app(runtime), config.endpoint("desk_listen"))
-        await _listen(stack, create_health_app(config, runtime), config.endpoint("health_listen"))
+            desk = create_desk_app(runtime)
+            await _listen(ending, desk, config.endpoint("desk_listen"))
+        health = create_health_app(config, runtime)
+        await _listen(ending, health, config.endpoint("health_listen"))
         gc.collect()
         gc.freeze()  # what is here now stays: a sweep looks at what came after
         on_ready()
@@ -78,20 +82,32 @@ def _watch_certificate(stack: AsyncExitStack, config: ServerConfig) -> Certifica
     return certificate
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """What is done at the end: every door is closed, and then `finish`."""
+
+    stack: AsyncExitStack
+    runners: list[web.AppRunner] = field(default_factory=list)
+
+    async def finish(self) -> None:
+        """Let what has arrived be answered, at all listeners at once, and refuse the rest."""
+        await asyncio.gather(*(runner.cleanup() for runner in self.runners))
+
+
 async def _listen(
-    stack: AsyncExitStack,
+    ending: _Ending,
     app: web.Application,
     endpoint: Endpoint,
     *,
     certificate: Certificate | None = None,
     circuits: Circuits | None = None,
 ) -> None:
-    """Serve `app` there until the stack unwinds; do nothing where there is no endpoint."""
+    """Serve `app` there until the end; do nothing where there is no endpoint."""
     if endpoint is None:
         return
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
-    stack.push_async_callback(runner.cleanup)
+    ending.runners.append(runner)
     if runner.server is None:
         raise ConfigInvalid("the web server does not start")
     make = _Maker(runner.server, Sweeper(asyncio.get_running_loop()))
@@ -106,11 +122,11 @@ async def _listen(
 
     try:
         if endpoint == HANDED_OVER:
-            await _listen_at_socket(stack, protocol, _take_socket())
+            await _listen_at_socket(ending.stack, protocol, _take_socket())
         elif isinstance(endpoint, Path):
-            await _listen_at_path(stack, protocol, endpoint)
+            await _listen_at_path(ending.stack, protocol, endpoint)
         else:
-            await _listen_at_port(stack, protocol, endpoint)
+            await _listen_at_port(ending.stack, protocol, endpoint)
     except OSError as error:
         where = ":".join(map(str, endpoint)) if isinstance(endpoint, tuple) else endpoint
         why = os.strerror(error.errno) if error.errno else error.strerror

@@ -20,7 +20,7 @@ from multipart import (
     parse_options_header,
 )
 
-from relay.errors import Busy, FormUnreadable, TooSlow, UploadEndless
+from relay.errors import Busy, Closed, FormUnreadable, TooSlow, UploadEndless
 from relay.web.buffer import Buffer
 from relay.web.progress import Progress
 
@@ -49,6 +49,7 @@ class Budget:
         self._left = max_bytes
         self._count = 0  # with those that are read and wait for their turn
         self._reservations: set[Reservation] = set()
+        self._is_stopped = False
 
     @contextmanager
     def reserve(
@@ -59,13 +60,15 @@ class Budget:
         is_counted: among the most that there may be; a receipt or a page's buttons are not.
 
         Raises:
-            Busy: uploads are too many; a moment later one more may do.
+            Busy: uploads are too many; a moment later one more may do. Closed: `stop` was called.
         """
+        if is_counted and self._is_stopped:
+            raise Closed
         now = time.monotonic()
         if is_counted and self._count >= MOST_UPLOADS:
             self._end_one(lambda one: -one.brought_of_late(now))
             raise Busy
-        reservation = Reservation(self, end)
+        reservation = Reservation(self, end, is_counted=is_counted)
         self._reservations.add(reservation)
         self._count += is_counted
         try:
@@ -74,6 +77,13 @@ class Budget:
             self.forget(reservation)
             self._count -= is_counted
             self._left += reservation.held
+
+    def stop(self) -> None:
+        """Refuse the uploads that have not arrived, and all that come; the others go on."""
+        self._is_stopped = True
+        for reservation in self._reservations:
+            if reservation.is_counted:
+                reservation.refuse()
 
     def take(self, count: int) -> None:
         """Take `count` bytes.
@@ -107,6 +117,9 @@ class Reservation:
 
     budget: Budget
     end: Callable[[], None]
+    is_counted: bool = True
+    is_refused: bool = False
+    wait: asyncio.Timeout | None = None  # for the next piece
     held: int = 0
     began: float = field(default_factory=time.monotonic)
     _late: float = 0.0  # bytes, each worth half as much every _HALF_S
@@ -122,6 +135,12 @@ class Reservation:
     def brought_of_late(self, now: float) -> float:
         """Return the bytes of the last moments; older ones count less and less."""
         return float(self._late * 0.5 ** ((now - self._late_at) / _HALF_S))
+
+    def refuse(self) -> None:
+        """Have whoever reads the upload stop waiting for the rest of it."""
+        self.is_refused = True
+        if self.wait is not None:
+            self.wait.reschedule(asyncio.get_running_loop().time())
 
     def settle(self) -> None:
         """Take note that all is read: from now on the upload is not ended for its slowness."""
@@ -167,10 +186,10 @@ async def read_form(
     progress: is told how much has come.
 
     Raises:
-        FormUnreadable: not a form, or cut short. TooSlow, UploadEndless, Busy: as they say.
+        FormUnreadable: not a form, or cut short. TooSlow, UploadEndless, Busy, Closed: as they say.
     """
     kind, options = parse_options_header(request.headers.get("Content-Type", ""))
-    pieces = paced(request, limits.min_bytes_per_minute)
+    pieces = paced(request, limits.min_bytes_per_minute, reservation)
     if progress is not None:
         pieces = progress.follow(pieces, form.fields, request.content_length)
     try:
@@ -192,19 +211,28 @@ async def read_form(
     raise FormUnreadable
 
 
-async def paced(request: web.Request, min_bytes_per_minute: int) -> AsyncGenerator[bytes]:
+async def paced(
+    request: web.Request, min_bytes_per_minute: int, reservation: Reservation | None = None
+) -> AsyncGenerator[bytes]:
     """Yield the body as it comes.
 
     Raises:
         TooSlow: it brought less than that in one minute, however long it may take altogether.
+        Closed: `reservation` was refused meanwhile.
     """
     window_end, window_bytes = time.monotonic() + _WINDOW_S, 0
     while True:
         try:
-            async with asyncio.timeout(max(0.0, window_end - time.monotonic())):
+            async with asyncio.timeout(max(0.0, window_end - time.monotonic())) as wait:
+                if reservation is not None:
+                    reservation.wait = wait
                 piece = await request.content.readany()
         except TimeoutError:
             piece = None
+        if reservation is not None:
+            reservation.wait = None
+            if reservation.is_refused:
+                raise Closed
         if piece == b"":
             return
         window_bytes += len(piece or b"")

@@ -764,7 +764,10 @@ def test_nothing_is_served_while_others_can_read_a_secret(
 
 def test_a_clock_that_can_not_be_right_is_a_danger() -> None:
     assert check_clock(dt.date(1970, 1, 1)).state == "refused"
-    assert check_clock(dt.datetime.now(dt.UTC).date()).state in {"ok", "advice"}
+    today = dt.datetime.now(dt.UTC).date()
+    assert check_clock(today).state in {"ok", "advice"}
+    assert check_clock(today, turned=today).state in {"ok", "advice"}
+    assert "Set the clock" in check_clock(today, turned=today - dt.timedelta(days=9)).words
 
 
 @pytest.mark.parametrize(
