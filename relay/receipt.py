@@ -162,6 +162,10 @@ class ServiceKeys:
         digits = digits.zfill(RECEIPT_DIGITS - 1)
         return digits + _check_digit(digits)
 
+    def name_owner(self, campaign: str) -> str:
+        """Return what tells this campaign's queue, served with this key, from others."""
+        return f"{campaign} {_keyed(self.receipt, b'owner').hex()}"
+
     def hash_receipt(self, digits: str) -> bytes:
         """Return the 32 bytes under which the queue knows a receipt."""
         return _keyed(self.receipt, b"lookup", digits.encode("ascii"))

@@ -9,7 +9,7 @@ from functools import partial
 
 from relay.campaign import PublicTexts
 from relay.config import ServerConfig
-from relay.errors import NotKept
+from relay.errors import ConfigInvalid, NotKept
 from relay.intake.calendar import OFF_DAYS, Calendar
 from relay.intake.door import Cause, Door
 from relay.intake.doorkeeper import ROUND_S, Doorkeeper
@@ -28,6 +28,10 @@ from relay.seal.lists import load_staff
 _BOX_LOOK_S = 1
 _DRAFT_LOOK_S = 5
 _DEMO_OFF_DAYS = 36_500  # a throwaway campaign is served again, whatever lies in it
+_NOT_OURS = (
+    "the queue of another campaign, or of another key than {key}: receipts would be void. Put the "
+    "right one there (docs/operator.md says what to do where it is lost)"
+)
 _NOT_TURNED = (
     "the day was not turned: the disk is full, or another program has the queue. What is due is "
     "still there; it is tried again"
@@ -63,6 +67,8 @@ async def open_runtime(config: ServerConfig, box: Scrubber) -> AsyncIterator[Run
         open_queue(config) as queue,
         box as scrubber,
     ):
+        if not await queue.belongs_to(keys.name_owner(config.campaign)):
+            raise ConfigInvalid(f"{queue.where}: {_NOT_OURS.format(key=config.service_key)}")
         if scrubber.missing:
             events.warning("accepted to be missing: %s", ", ".join(scrubber.missing))
         door = Door()
@@ -191,5 +197,6 @@ class _Days:
             today=today,
             retain_days=self._config.retain_days,
             lease_days=self._config.lease_days,
+            is_again=False,
         )
         self._calendar.advance(today)

@@ -21,6 +21,7 @@ class Database(Protocol):
     """One database, opened; errors of its own come as `errors`."""
 
     where: str  # for the operator
+    is_unsure: bool  # whether a commit may have been made though its answer was an error
     cant_write: str  # what to say where writing failed and nothing is to be seen
     errors: tuple[type[Exception], ...]
 
@@ -46,8 +47,14 @@ class Database(Protocol):
     async def sweep(self) -> bool:
         """Get what was deleted out of the files, as far as that goes. False: not now."""
 
+    async def rewrite(self, connection: AsyncConnection) -> bool:
+        """Write everything anew, in a transaction alone, so that no order of arrival is left.
+
+        Returns False where that is to be done by `compact`, outside of one.
+        """
+
     async def compact(self) -> None:
-        """Write everything anew, so that no order of arrival is left."""
+        """Write everything anew, and get what was deleted out of the files."""
 
     def find_fault(self) -> str | None:
         """Return why nothing may be written now, in words for the operator; None: not seen."""

@@ -16,7 +16,7 @@ from relay.config import PostgresServer
 from relay.errors import ConfigInvalid
 from relay.queue import locks
 from relay.queue.database import Access
-from relay.queue.schema import MOVED, NUMBERS, REVISION, metadata
+from relay.queue.schema import NUMBERS, REVISION, metadata
 
 _CONNECTIONS = 5  # of each relay; others wait their turn
 _CONNECT_S = 5
@@ -60,6 +60,7 @@ DISCREET = {
 class PostgresDatabase:
     """A `Database` of a server that we reach by its address."""
 
+    is_unsure = True
     errors: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError)
 
     def __init__(self, server: PostgresServer) -> None:
@@ -143,17 +144,18 @@ class PostgresDatabase:
         """See `Database`. Nothing can be done: PostgreSQL overwrites in its own time."""
         return True
 
-    async def compact(self) -> None:
-        """Write every table anew, in the order of its random keys, and as one transaction.
+    async def rewrite(self, connection: AsyncConnection) -> bool:
+        """Write every table anew, in the order of its random keys.
 
         What lay there before is deleted as files when this commits.
         """
-        async with self.begin(Access.ALONE) as connection:
-            if await self.find_revision(connection) == MOVED:
-                return
-            await connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_S}s'")
-            for table in metadata.sorted_tables:
-                await _rewrite(connection, table)
+        await connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_S}s'")
+        for table in metadata.sorted_tables:
+            await _rewrite(connection, table)
+        return True
+
+    async def compact(self) -> None:
+        """See `Database`. Tables that are dropped are deleted as files."""
 
     def find_fault(self) -> str | None:
         """See `Database`: only asking tells."""

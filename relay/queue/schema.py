@@ -110,7 +110,7 @@ log = Table(
 # turned. "cover": noise rewritten at fixed intervals, so that the last change of the file tells of
 # no arrival. "checkpoint": the newest head of the log that a colleague vouched for. "base": the
 # head before the oldest entry still kept. "recipients": number and digest of each signer's newest
-# list.
+# list. "owner": the campaign, and a hash under the service's key, which must not be another.
 marker = Table(
     "marker",
     metadata,

@@ -31,6 +31,7 @@ class SqliteFile:
     """A `Database` in one file."""
 
     cant_write = "the queue can't be written: disk full, or another program has it"
+    is_unsure = False
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: Path) -> None:
@@ -102,6 +103,10 @@ class SqliteFile:
             finally:  # before anybody else has the connection
                 await driver.execute_fetchall(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
         return bool(next(iter(rows))[0] == 0)
+
+    async def rewrite(self, connection: AsyncConnection) -> bool:  # noqa: ARG002 - VACUUM needs none
+        """See `Database`."""
+        return False
 
     async def compact(self) -> None:
         """See `Database`."""

@@ -125,6 +125,23 @@ class SealedQueue:
             await self._database.take_note(connection)
             await turning.count_anew(connection)
 
+    async def belongs_to(self, owner: str) -> bool:
+        """Take note of who serves this queue, where nobody has. False: somebody else does."""
+        async with self.begin(Access.READ) as connection:
+            known = await markers.read(connection, "owner")
+        if known is None:
+            async with self.begin() as connection:
+                await locks.take(connection, locks.Lock.MARKERS)
+                known = await markers.read(connection, "owner")
+                if known is None:
+                    await markers.write(connection, "owner", {"owner": owner})
+        return known is None or known["owner"] == owner
+
+    @property
+    def where(self) -> str:
+        """What to call the place, for the operator."""
+        return self._database.where
+
     @property
     def cant_write(self) -> str:
         """What to tell the operator where writing failed and `find_fault` sees nothing."""
@@ -181,12 +198,23 @@ class SealedQueue:
         Raises:
             QueueFull: `max_queued` envelopes are held, or `most`. NotKept: the disk said no.
         """
+        try:
+            return await self._enqueue(sealed, receipt_hash, today, self.limit(most))
+        except NotKept:
+            if not self._database.is_unsure:
+                raise
+        # The answer to a commit may have been lost. Who asks again under this receipt learns it.
+        return await self._enqueue(sealed, receipt_hash, today, self.limit(most))
+
+    async def _enqueue(
+        self, sealed: bytes, receipt_hash: bytes, today: dt.date, limit: int
+    ) -> bool:
         async with self.begin() as connection:
             await locks.take_receipt(connection, receipt_hash)
             known = await _one(connection, submission.c.receipt_hash == receipt_hash)
             if known is not None:
                 return known.state not in (*GONE, State.RETURNED)
-            if await markers.read_held(connection) >= self.limit(most):
+            if await markers.read_held(connection) >= limit:
                 raise QueueFull
             row = {
                 "id": secrets.token_bytes(16),
@@ -199,7 +227,7 @@ class SealedQueue:
             await connection.execute(insert(submission).values(row))
             await connection.execute(insert(envelope).values(id=row["id"], sealed=sealed))
             # Asked again: another relay may have filled the queue. From here on it waits for us.
-            if await markers.change_held(connection, +1) > self.limit(most):
+            if await markers.change_held(connection, +1) > limit:
                 raise QueueFull
         return True
 
@@ -391,16 +419,26 @@ class SealedQueue:
             fields = await markers.read(connection, "turned")
         return None if fields is None else dt.date.fromisoformat(fields["day"])
 
-    async def turn_day(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:
+    async def turn_day(
+        self, *, today: dt.date, retain_days: int, lease_days: int, is_again: bool = True
+    ) -> Purged:
         """Log the arrivals of past days, expire, let leases lapse, forget, then compact.
 
-        Safe to repeat. Afterwards neither the files nor their order tell when anything came.
+        is_again: though another relay has turned that day. Safe to repeat. Afterwards neither the
+        files nor their order tell when anything came.
         """
+        turned = {"day": today.isoformat()}
         async with self.begin(Access.ALONE) as connection:
+            if not is_again and await markers.read(connection, "turned") == turned:
+                return Purged(expired=0, lapsed=0, forgotten=0)
             purged = await turning.turn(connection, today, retain_days, lease_days)
-        await self.compact()
-        async with self.begin() as connection:
-            await markers.write(connection, "turned", {"day": today.isoformat()})
+            is_compact = await self._database.rewrite(connection)
+            if is_compact:
+                await markers.write(connection, "turned", turned)
+        if not is_compact:
+            await self.compact()
+            async with self.begin() as connection:
+                await markers.write(connection, "turned", turned)
         return purged
 
     async def count_due(self, *, today: dt.date, retain_days: int, lease_days: int) -> Purged:

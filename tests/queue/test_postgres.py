@@ -18,13 +18,16 @@ from alembic.script import ScriptDirectory
 
 from relay.config import PostgresServer, ServerConfig
 from relay.errors import ConfigInvalid, NothingThere, NotKept, QueueFull
+from relay.intake.box import make_scrubber
 from relay.intake.finding import State as Judgement
+from relay.intake.runtime import open_runtime
 from relay.intake.storage import check_server, open_queue
 from relay.queue import migrations, schema
 from relay.queue.chain import Head, verify_chain
 from relay.queue.database import Access
 from relay.queue.states import State, Verdict
 from relay.queue.store import SealedQueue
+from relay.receipt import ServiceKeys
 from tests.conftest import configure
 from tests.doors import write_pair
 from tests.places import OnServer, Place, lay
@@ -137,6 +140,28 @@ async def test_a_server_that_was_restarted_is_found_again() -> None:
             assert await queue.count() == 2
 
 
+async def test_a_commit_whose_answer_was_lost_is_acknowledged_all_the_same() -> None:
+    """The server commits, waits for a copy elsewhere that never comes, and the connection dies."""
+    replicas = {"wal_level": "replica", "max_wal_senders": "1"}
+    with server(**replicas) as own:
+        name = own.create()
+        async with SealedQueue.open(own.address(name), max_queued=5) as queue:
+            own.say(
+                "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"
+            )
+            sent = asyncio.create_task(queue.enqueue(b"x", receipt(1), today=DAY))
+            waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            connection = await own.connect("postgres", OWNER)
+            while (pid := await connection.fetchval(waiting)) is None:  # noqa: ASYNC110 - the server's own
+                await asyncio.sleep(0.01)
+            await connection.execute(f"SELECT pg_terminate_backend({pid})")
+            await connection.close()
+            assert await sent is True
+            assert await queue.find(receipt(1)) is not None
+            own.say("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+            assert await queue.count() == 1
+
+
 # -- several relays --------------------------------------------------------------------------------
 
 
@@ -176,6 +201,36 @@ async def test_two_relays_never_hold_more_than_there_is_room_for(
     assert outcomes.count(True) == MOST
     assert sum(isinstance(outcome, QueueFull) for outcome in outcomes) == MOST
     assert await relays[0].count() == MOST
+
+
+async def test_a_queue_is_served_with_one_key_and_for_one_campaign(
+    relays: list[SealedQueue], campaign: Path
+) -> None:
+    keys = [ServiceKeys(token=bytes(32), receipt=bytes([number]) * 32) for number in range(2)]
+    owner = keys[0].name_owner("demo")
+    first = await asyncio.gather(*(queue.belongs_to(owner) for queue in relays))
+    assert first == [True, True]
+    for other in (keys[1].name_owner("demo"), keys[0].name_owner("other")):
+        assert [await queue.belongs_to(other) for queue in relays] == [False, False]
+    config = ServerConfig.load(campaign / "relay.toml")
+    async with open_runtime(config, make_scrubber(config)):
+        pass
+    (campaign / "service.key").write_bytes(ServiceKeys.generate())
+    with pytest.raises(ConfigInvalid, match="receipts would be void"):
+        await open_runtime(config, make_scrubber(config)).__aenter__()
+
+
+async def test_the_day_is_turned_by_one_relay(relays: list[SealedQueue], place: Place) -> None:
+    await relays[0].enqueue(b"x", receipt(1), today=DAY)
+    days = {"today": DAY + ONE, "retain_days": 30, "lease_days": 3}
+    files = "SELECT pg_relation_filenode('envelope') AS number"
+    (before,) = await place.rows(files)
+    await relays[0].turn_day(**days, is_again=False)  # type: ignore[arg-type]
+    (after,) = await place.rows(files)
+    await asyncio.gather(*(queue.turn_day(**days, is_again=False) for queue in relays))  # type: ignore[arg-type]
+    assert await place.rows(files) == [after] != [before]
+    await relays[1].turn_day(**days)  # type: ignore[arg-type]
+    assert await place.rows(files) != [after], "an operator may ask for it"
 
 
 async def test_colleagues_who_pull_at_once_each_get_their_own(relays: list[SealedQueue]) -> None:
