@@ -275,6 +275,13 @@ class LockedByColleague(RelayError):
     http_status = 409
 
 
+class HeldAfterRestore(RelayError):
+    """Its sender may have taken it back after the copy from which the relay was set up again."""
+
+    message = "The relay was set up again from a copy: she may have taken this back since."
+    http_status = 409
+
+
 class WrongIdentity(RelayError):
     message = "None of your identities opens this."
     exit_code = 12

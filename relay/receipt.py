@@ -81,7 +81,7 @@ def grouped(digits: str) -> str:
     return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
 
 
-def digest_content(parts: Iterable[bytes | bytearray]) -> bytes:
+def digest_content(parts: Iterable[bytes | bytearray | memoryview]) -> bytes:
     """Return 32 bytes that stand for the content of a submission; order matters."""
     digest = hashlib.blake2b(digest_size=32)
     for part in parts:  # hashed where it lies: a photo is not copied

@@ -20,6 +20,7 @@ INTERRUPTED = 130
 # which starts itself twice (relay.memory).
 _COMMANDS = {
     "relay.cli.server": ("init", "serve", "demo", "check", "stats", "purge"),
+    "relay.cli.backup": ("backup", "restore"),
     "relay.cli.keys": ("keys",),
     "relay.cli.desk": ("desk",),
     "relay.cli.migrate": ("migrate",),

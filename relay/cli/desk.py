@@ -41,8 +41,9 @@ from relay.desk.places import check_place
 from relay.desk.pull import Pulled, foresee, pull
 from relay.desk.stock import Amiss, Fault, take_stock
 from relay.desk.visible import count_of, words_for
-from relay.errors import NothingThere
+from relay.errors import ConfigInvalid, NothingThere
 from relay.queue.chain import LogEntry
+from relay.queue.states import RESTORED, Verdict
 from relay.seal.signing import SigningIdentity
 
 NOTHING = 10
@@ -90,6 +91,8 @@ def add_commands(commands: Any) -> None:
 
     logger = actions.add_parser("log", help="show the relay's log")
     logger.add_argument("--verify", action="store_true", help="check it since you last looked")
+    words = "the operator has told you that the relay was restored from a copy"
+    logger.add_argument("--after-restore", action="store_true", help=words)
     logger.add_argument("--json", action="store_true")
     logger.set_defaults(run=_log)
 
@@ -125,6 +128,9 @@ def _pull(arguments: argparse.Namespace) -> int:
 def _print_pulled(pulled: Pulled, arguments: argparse.Namespace) -> None:
     to, is_dry = arguments.to, arguments.dry_run
     say_destroyed(pulled.destroyed, "would be" if is_dry else "are")
+    if pulled.lost:
+        say(f"The relay was set up again from a copy of {pulled.copied}. Of those that you know,")
+        say(f"{len(pulled.lost)} may have been taken back since: they are held (docs/staff.md).")
     say_undestroyed(pulled.undestroyed)
     for submission_id in pulled.questions:
         say(f"{submission_id}: a question, taken back after its release. Take it off every list,")
@@ -234,37 +240,60 @@ def _opened_json(outcome: Opened, fault: Fault | None) -> dict[str, Any]:
 
 
 def _log_line(entry: LogEntry, mine: str) -> str:
+    if entry.action == RESTORED:
+        words = f"restored from a copy of {printable(entry.statement or '')}"
+        return f"{entry.seq} {entry.day} {words}"
     line = f"{entry.seq} {entry.day} {printable(entry.action)} {entry.submission_id.hex()}"
     if entry.signer is None:
         return line
     return f"{line} by {'you' if entry.signer == mine else printable(entry.signer)}"
 
 
+def _say_again(verdict: str) -> str:
+    """Return how it is said again."""
+    again = {
+        Verdict.RELEASE: "relay desk release ID --after-restore",
+        Verdict.RETURN: "relay desk return ID --reason …",
+        Verdict.POST: "the next relay desk post says it by itself",
+        Verdict.ANSWER: "relay desk answer ID",
+        Verdict.REMOVE: "relay desk take-down ID",
+    }
+    return again[Verdict(verdict)]
+
+
 def _log(arguments: argparse.Namespace) -> int:
+    if arguments.after_restore and not arguments.verify:
+        raise ConfigInvalid("--after-restore goes with --verify.")
     config = DeskConfig.load(arguments.config)
     keyring = Keyring(config)
 
     async def work(client: DeskClient, journal_file: JournalFile, identity: SigningIdentity) -> int:
-        head = ""
+        head, missing = "", []
         if arguments.verify:
             known = {identity.signer().encoded} | keyring.staff()
-            checked = await audit(client, journal_file.read(), identity, known)
+            checked = await audit(
+                client, journal_file.read(), identity, known, after_restore=arguments.after_restore
+            )
             with journal_file.update() as journal:
                 remember(journal, checked)
             head = checked.head.hash.hex()[:16]
             entries, seq = checked.entries, checked.head.seq
             if checked.vouched_by is not None:
                 say(f"Older entries are gone; {printable(checked.vouched_by)} had checked them.")
+            missing = checked.missing
         else:
             entries = (await fetch_log(client)).entries
             seq = entries[-1].seq if entries else 0
         if arguments.json:
             report = {"verified": arguments.verify, "seq": seq, "head": head}
+            report |= {"missing": [{"id": one, "verdict": verdict} for one, verdict in missing]}
             result_json(report | {"entries": [entry.to_json() for entry in entries]})
             return 0
         mine = identity.signer().encoded
         for entry in entries:
             result(_log_line(entry, mine))
+        for submission_id, verdict in missing:
+            say(f"{submission_id}: the relay has lost your {verdict}. Again: {_say_again(verdict)}")
         if arguments.verify:
             say(f"The log is whole up to entry {seq}; {len(entries)} new since you last looked.")
             say(f"A colleague who verifies it now reads the same: {seq} {head}")

@@ -56,6 +56,8 @@ def add_command(actions: Any) -> None:
     unknown.add_argument("--posted", action="store_true", help="you have looked: it stands there")
     unknown.add_argument("--cancel", action="store_true", help="give up what is only planned")
     poster.add_argument("--account", default="", metavar="NAME", help="this one alone")
+    words = "also what was lost with the relay, and may have been taken back since"
+    poster.add_argument("--after-restore", action="store_true", help=words)
     poster.add_argument("--dry-run", action="store_true", help="show the timetable, post nothing")
     poster.add_argument("--json", action="store_true")
     poster.set_defaults(run=_post)
@@ -134,6 +136,8 @@ def _post(arguments: argparse.Namespace) -> int:
         raise ConfigInvalid("--late goes with --at.")
     if (arguments.posted or arguments.again) and not arguments.ids:
         raise ConfigInvalid("Type the numbers of those that you have looked for.")
+    if arguments.after_restore and not arguments.ids:
+        raise ConfigInvalid("--after-restore: type the numbers of those that you have asked about.")
     config = DeskConfig.load(arguments.config)
     networks, journal_file = load_networks(config), JournalFile(config.folder)
     if arguments.account and arguments.account not in networks:
@@ -149,7 +153,12 @@ def _post(arguments: argparse.Namespace) -> int:
             say_take_down(heard.take_down)
             say_destroyed(heard.destroyed)
             say_undestroyed(heard.undestroyed)
-            relay = Relay(client=client, journal_file=journal_file, identity=identity)
+            relay = Relay(
+                client=client,
+                journal_file=journal_file,
+                identity=identity,
+                after_restore=arguments.after_restore,
+            )
             async with make_scrubber(config.accept_missing) as scrubber:
                 poster = Poster(relay, networks, scrubber, report.told())
                 poster.settle()
@@ -180,6 +189,7 @@ def _choose(
         again=arguments.again,
         account=arguments.account,
         is_named=bool(arguments.ids),
+        after_restore=arguments.after_restore,
     )
     sorter = Sorter(journal, CaptionFiles(journal_file), networks, rules)
     when = max(arguments.at or now(), now())

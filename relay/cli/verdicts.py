@@ -22,7 +22,7 @@ from relay.config import DeskConfig
 from relay.desk.captions import CaptionFiles
 from relay.desk.client import DeskClient
 from relay.desk.copies import Destruction
-from relay.desk.decide import Decided, find_id, hand_over, make_decision, sign
+from relay.desk.decide import Decided, find_id, hand_over, make_decision, refuse_lost, sign
 from relay.desk.eligible import refuse_unread
 from relay.desk.journal import MOST_REASON_CHARACTERS, Journal, JournalFile, is_reason
 from relay.desk.verdict_file import VerdictFile, add_verdicts, read_verdicts
@@ -44,7 +44,7 @@ def add_commands(actions: Any) -> None:
         parser.add_argument("--dry-run", action="store_true", help="sign and send nothing")
         parser.add_argument("--json", action="store_true")
         parser.set_defaults(run=_decide, verdict=verdict, reason=None)
-    returner.set_defaults(visible_because=None)
+    returner.set_defaults(visible_because=None, after_restore=True)
     returner.add_argument("--reason", required=True, choices=[str(reason) for reason in Reason])
 
     sender = actions.add_parser("send", help="send verdicts that came on a stick")
@@ -52,6 +52,8 @@ def add_commands(actions: Any) -> None:
     words = "release what can be seen and is not marked as printed; why"
     for parser in (releaser, sender):
         parser.add_argument("--visible-because", type=_reason, metavar="TEXT", help=words)
+        because = "also what was lost with the relay, and may have been taken back since"
+        parser.add_argument("--after-restore", action="store_true", help=because)
     sender.add_argument("--dry-run", action="store_true", help="check the file and send nothing")
     sender.add_argument("--json", action="store_true")
     sender.set_defaults(run=_send)
@@ -69,7 +71,12 @@ def add_commands(actions: Any) -> None:
     answerer.add_argument("--dry-run", action="store_true", help="sign and send nothing")
     answerer.add_argument("--json", action="store_true")
     answerer.set_defaults(
-        run=_decide, verdict=Verdict.ANSWER, reason=None, to=None, visible_because=None
+        run=_decide,
+        verdict=Verdict.ANSWER,
+        reason=None,
+        to=None,
+        visible_because=None,
+        after_restore=True,
     )
 
 
@@ -140,7 +147,12 @@ def _decide(arguments: argparse.Namespace) -> int:
         wanted = [] if arguments.dry_run else decisions
         for decision in over(wanted, "Sending", quiet=arguments.json):
             try:
-                decided = await hand_over(client, journal_file, sign(identity, decision))
+                decided = await hand_over(
+                    client,
+                    journal_file,
+                    sign(identity, decision),
+                    after_restore=arguments.after_restore,
+                )
             except RelayError as error:
                 report.fail(decision.id.hex(), error)
             else:
@@ -165,6 +177,8 @@ def _decisions(
         try:
             submission_id = find_id(journal, given)
             decision = make_decision(journal, submission_id, arguments.verdict, reason)
+            if not arguments.after_restore:
+                refuse_lost(journal, submission_id)
             refuse_visible(journal, decision, arguments.visible_because)
             if arguments.reads_words and decision.verdict is Verdict.RELEASE:
                 refuse_unread(journal, CaptionFiles(journal_file), submission_id)
@@ -264,6 +278,8 @@ def _find_sound(
         try:
             if journal.envelopes.get(submission_id, digest) != digest:
                 raise Corrupt("About another envelope than this desk has pulled.")
+            if not report.arguments.after_restore and verdict.decision.verdict is Verdict.RELEASE:
+                refuse_lost(journal, submission_id)
             refuse_visible(journal, verdict.decision, because)
         except RelayError as error:
             report.fail(submission_id, error)
@@ -285,7 +301,9 @@ async def _hand_over_all(
         try:
             if silent is not None:
                 raise silent
-            decided = await hand_over(client, journal_file, verdict)
+            decided = await hand_over(
+                client, journal_file, verdict, after_restore=report.arguments.after_restore
+            )
         except (RelayUnreachable, DeskRefused) as error:
             silent = error
             report.fail(decision.id.hex(), error)

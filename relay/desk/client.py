@@ -10,6 +10,7 @@ from relay.desk.tor import OnionConnector, check_way
 from relay.errors import (
     Corrupt,
     DeskRefused,
+    HeldAfterRestore,
     LockedByColleague,
     NothingThere,
     RelayError,
@@ -35,6 +36,7 @@ _NO_ANSWER = (
 _REFUSALS: dict[str, type[RelayError]] = {
     "NothingThere": NothingThere,
     "LockedByColleague": LockedByColleague,
+    "HeldAfterRestore": HeldAfterRestore,
     "Corrupt": Corrupt,
 }
 
@@ -75,7 +77,8 @@ class DeskClient:
         """Return the relay's JSON answer.
 
         Raises:
-            RelayUnreachable, DeskRefused, NothingThere, LockedByColleague, Corrupt.
+            RelayUnreachable, DeskRefused, NothingThere, LockedByColleague, Corrupt,
+                HeldAfterRestore.
         """
         answer = await self.fetch(method, path, question)
         try:
@@ -87,7 +90,8 @@ class DeskClient:
         """Return the bytes that the relay answers.
 
         Raises:
-            RelayUnreachable, DeskRefused, NothingThere, LockedByColleague, Corrupt.
+            RelayUnreachable, DeskRefused, NothingThere, LockedByColleague, Corrupt,
+                HeldAfterRestore.
         """
         return await self.send(method, path, b"" if question is None else _encode(question))
 

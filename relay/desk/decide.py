@@ -3,11 +3,18 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from relay.desk.client import DeskClient
 from relay.desk.copies import Destruction, destroy_copies
 from relay.desk.journal import CONFIRMED, ID, SENT, Journal, JournalFile
-from relay.errors import ConfigInvalid, NothingThere, RelayError, RelayUnreachable
+from relay.errors import (
+    ConfigInvalid,
+    HeldAfterRestore,
+    NothingThere,
+    RelayError,
+    RelayUnreachable,
+)
 from relay.queue.states import LATER, Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
 from relay.seal import signing
@@ -74,6 +81,19 @@ def make_decision(
     return decision
 
 
+def refuse_lost(journal: Journal, submission_id: str) -> None:
+    """Return where the relay still knows whether its sender has taken it back.
+
+    Raises:
+        HeldAfterRestore: it was set up again from a copy. A colleague may decide all the same.
+    """
+    if submission_id in journal.lost:
+        raise HeldAfterRestore(
+            f"the relay was set up again from a copy of {journal.copied}, and she may have "
+            "taken this back since. To go on all the same: --after-restore"
+        )
+
+
 def _check_kind(journal: Journal, decision: Decision) -> None:
     """Return where the verdict fits what was opened here; what was not may be either."""
     submission_id, verdict = decision.id.hex(), decision.verdict
@@ -132,15 +152,23 @@ def sign(identity: SigningIdentity, decision: Decision) -> SignedVerdict:
 
 
 async def hand_over(
-    client: DeskClient, journal_file: JournalFile, verdict: SignedVerdict
+    client: DeskClient,
+    journal_file: JournalFile,
+    verdict: SignedVerdict,
+    *,
+    after_restore: bool = False,
 ) -> Decided:
     """Have the relay carry out a verdict, one's own or a colleague's.
 
     Remembered before it is sent: where the answer is lost, the relay may have acted. Copies here
     of what is returned, or was taken down, are destroyed when the relay has confirmed it.
 
+    after_restore: also where the relay has lost it, and does not know whether it was taken back.
+    What became of one already is said of that too.
+
     Raises:
-        LockedByColleague, NothingThere, Corrupt, RelayUnreachable: the relay's answer, or none.
+        LockedByColleague, NothingThere, Corrupt, HeldAfterRestore, RelayUnreachable: the relay's
+            answer, or none.
     """
     decision = verdict.decision
     if decision.verdict in LATER:
@@ -151,7 +179,7 @@ async def hand_over(
         if before != Verdict.RELEASE:  # which the relay may have carried out
             journal.verdicts.sent[submission_id] = str(decision.verdict)
     try:
-        already = await _ask(client, verdict)
+        already = await _ask(client, verdict, after_restore=after_restore)
     except RelayUnreachable:
         raise
     except RelayError:
@@ -169,21 +197,23 @@ async def hand_over(
             verdicts.awaited[submission_id] = str(decision.verdict)
             verdicts.after[submission_id] = 0 if already else seen
         verdicts.confirmed[submission_id] = str(decision.verdict)
+        journal.settle(submission_id)
         destruction = destroy_returned([submission_id], journal)
     return Decided(id=submission_id, already=already, destruction=destruction)
 
 
-async def _ask(client: DeskClient, verdict: SignedVerdict) -> bool:
+async def _ask(client: DeskClient, verdict: SignedVerdict, *, after_restore: bool) -> bool:
     """Send a verdict to the relay and return whether it stood before.
 
     Raises:
         RelayUnreachable: no answer, or one that can't be read: it may have acted.
     """
-    fields = {
+    fields: dict[str, Any] = {
         "statement": verdict.decision.statement(),
         "signer": verdict.signer,
         "signature": verdict.signature,
     }
+    fields |= {"after_restore": True} if after_restore else {}
     answer = await client.ask("POST", "/desk/v1/verdict", fields)
     if not isinstance(answer, dict) or not isinstance(answer.get("already"), bool):
         raise RelayUnreachable("The relay's answer can't be read. Verify the log.")
@@ -201,7 +231,7 @@ async def _hand_over_later(
         before = known.get(said)
         known.setdefault(said, SENT)
     try:
-        already = await _ask(client, verdict)
+        already = await _ask(client, verdict, after_restore=True)
     except RelayUnreachable:
         raise
     except RelayError:
@@ -212,6 +242,7 @@ async def _hand_over_later(
         raise
     with journal_file.update() as journal:
         journal.verdicts.later.setdefault(submission_id, {})[said] = CONFIRMED
+        journal.settle(submission_id)
         if before != CONFIRMED or not already:
             expected = journal.verdicts.expected.setdefault(submission_id, {})
             expected[said] = 0 if already else seen

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.desk.captions import CaptionFiles, Captions
+from relay.desk.decide import refuse_lost
 from relay.desk.journal import Journal
 from relay.desk.networks import Network
 from relay.desk.opening import read_submission
@@ -52,7 +53,8 @@ class Rules:
 
     same_day: post on the day of arrival, which gives away when she sent it. again: also where the
     outcome is unknown. account: this one alone. is_named: somebody has typed the numbers, so that
-    a photo that stands somewhere goes to accounts that it was never meant for, too.
+    a photo that stands somewhere goes to accounts that it was never meant for, too. after_restore:
+    also what the relay has lost, and may have been taken back.
     """
 
     at: dt.datetime | None = None
@@ -60,6 +62,7 @@ class Rules:
     again: bool = False
     account: str = ""
     is_named: bool = False
+    after_restore: bool = False
 
 
 class Sorter:
@@ -120,6 +123,8 @@ class Sorter:
             RelayError: it may not; the message says why.
         """
         refuse_withdrawn(self._journal, submission_id)
+        if not self._rules.after_restore:
+            refuse_lost(self._journal, submission_id)
         self._refuse_other_moment(records)
         folder = find_folder(self._journal, submission_id)
         submission = read_submission(folder)

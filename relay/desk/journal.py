@@ -33,6 +33,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 MOST_REASON_CHARACTERS = 200
 SENT, CONFIRMED = "sent", "confirmed"
 _SAID = {SENT, CONFIRMED}
+_MOST_HEADS = 100
 _LARGEST = (LONG_SIDE_PX, LONG_SIDE_PX)
 _DAMAGED = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 _LOST = (
@@ -87,6 +88,11 @@ class Journal:
     many covers their submission.json will tell. reasons: id to why it was released although
     something is visible.
 
+    lost: ids of which the relay has no envelope any more: it was set up again from a copy of a day
+    (copied; ISO 8601, UTC), and their senders may have taken them back since. lapsed: ids whose
+    release was confirmed before a colleague here accepted that. heads: number to hash of the heads
+    that were checked here, the newest ones: a log that was restored has to agree with them.
+
     days: id to the day it came (ISO 8601, UTC). captions: id to the paths of files with the words
     of its posts. posts: id to account to where its post stands.
     """
@@ -112,6 +118,32 @@ class Journal:
     days: dict[str, str] = field(default_factory=dict)
     captions: dict[str, list[str]] = field(default_factory=dict)
     posts: dict[str, Records] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    copied: str = ""
+    lapsed: list[str] = field(default_factory=list)
+    heads: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def known_heads(self) -> list[Head]:
+        """Every head that is remembered, the newest last."""
+        heads = {int(seq): bytes.fromhex(digest) for seq, digest in self.heads.items()}
+        heads[self.log_seq] = bytes.fromhex(self.log_hash)
+        return [Head(seq=seq, hash=digest) for seq, digest in sorted(heads.items())]
+
+    def remember_head(self, head: Head, there: Iterable[Head]) -> None:
+        """Remember where the log ended; there: those heads that it still has."""
+        kept = [*(one for one in there if one.seq), head][-_MOST_HEADS:]
+        self.heads = {str(one.seq): one.hash.hex() for one in kept}
+        self.log_seq, self.log_hash = head.seq, head.hash.hex()
+
+    def hear_lost(self, ids: Iterable[str], copied: str) -> None:
+        """Remember what the relay has lost, as it says now."""
+        self.lost, self.copied = sorted({*ids} - {*self.gone}), copied
+
+    def settle(self, submission_id: str) -> None:
+        """Remember that the relay took a verdict about it, so that it is not lost any more."""
+        self.lost = [one for one in self.lost if one != submission_id]
+        self.lapsed = [one for one in self.lapsed if one != submission_id]
 
     @property
     def head(self) -> Head:
@@ -186,11 +218,16 @@ class Journal:
     def lose(self, ids: Iterable[str]) -> None:
         """Remember for good that these were taken back or have expired."""
         self.gone = sorted({*self.gone, *ids})
+        self.lost = [one for one in self.lost if one not in self.gone]
         for submission_id in self.gone:
             for memory in (self.looked, self.covered, self.covering, self.reasons, self.days):
                 memory.pop(submission_id, None)
-            if not any(record.is_begun for record in self.posts.get(submission_id, {}).values()):
+            if not self.is_begun(submission_id):
                 self.posts.pop(submission_id, None)
+
+    def is_begun(self, submission_id: str) -> bool:
+        """Whether a post of it may stand somewhere."""
+        return any(record.is_begun for record in self.posts.get(submission_id, {}).values())
 
     def covers_of(self, submission_id: str) -> tuple[Box, ...]:
         """Return what this desk has covered of it, or is about to."""
@@ -322,6 +359,7 @@ def _parse(fields: dict[str, Any]) -> Journal:
 def _check_offline(journal: Journal) -> None:
     """Check what older journals don't have yet; a ValueError or TypeError as above."""
     lists: list[Any] = [journal.take_down, journal.gone, journal.questions]
+    lists += [journal.lost, journal.lapsed]
     for ids in lists:
         if not isinstance(ids, list) or not all(map(ID.fullmatch, ids)):
             raise ValueError("not a list of ids")
@@ -330,6 +368,10 @@ def _check_offline(journal: Journal) -> None:
     numbers = (journal.pulls, *journal.manifests.values(), *journal.lists.values())
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("not a number")
+    if journal.copied:
+        dt.date.fromisoformat(journal.copied)
+    if not all(map(DIGEST.fullmatch, journal.heads.values())) or journal.known_heads[0].seq < 0:
+        raise ValueError("not a head")
     for submission_id, statement in journal.verdicts.signed.items():
         if Decision.parse(statement).id.hex() != submission_id:
             raise ValueError("not its verdict")

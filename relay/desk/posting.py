@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.desk.client import DeskClient
-from relay.desk.decide import Decided, hand_over, make_decision, sign
+from relay.desk.decide import Decided, hand_over, make_decision, refuse_lost, sign
 from relay.desk.eligible import Ready, refuse_withdrawn
 from relay.desk.journal import CONFIRMED, JournalFile
 from relay.desk.networks import Network, Picture, Placed, Post
@@ -98,6 +98,7 @@ class Relay:
     client: DeskClient
     journal_file: JournalFile
     identity: SigningIdentity
+    after_restore: bool = False  # also what it has lost, and may have been taken back
 
     async def declare(self, submission_id: str, verdict: Verdict) -> Decided:
         """Sign and hand over what became of a submission.
@@ -105,7 +106,12 @@ class Relay:
         Raises: as `make_decision` and `hand_over`.
         """
         decision = make_decision(self.journal_file.read(), submission_id, verdict, None)
-        return await hand_over(self.client, self.journal_file, sign(self.identity, decision))
+        return await hand_over(
+            self.client,
+            self.journal_file,
+            sign(self.identity, decision),
+            after_restore=self.after_restore,
+        )
 
 
 class Poster:
@@ -266,6 +272,8 @@ class Poster:
         for one in ready:
             try:
                 refuse_withdrawn(journal, one.id)
+                if not self._relay.after_restore:
+                    refuse_lost(journal, one.id)
                 if one.id in heard.posted_elsewhere and not one.is_public:
                     raise RelayError("a colleague has posted it.")  # noqa: TRY301 - held below
             except RelayError as error:

@@ -37,6 +37,8 @@ class Pulled:
     posted_elsewhere: by colleagues.
     disputed: the relay says they are gone, but it confirmed their release to this desk.
     undestroyed: files that should be destroyed and could not be, and why.
+    lost: known to this desk, and not held by the relay any more, which was set up again from a copy
+    of the day copied (ISO 8601, UTC): held here until somebody decides all the same.
     """
 
     fetched: list[str] = field(default_factory=list)
@@ -49,6 +51,8 @@ class Pulled:
     disputed: list[str] = field(default_factory=list)
     failed: dict[str, RelayError] = field(default_factory=dict)
     undestroyed: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    copied: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,8 @@ class _Handout:
     gone: list[str]
     take_down: list[str]
     posted: list[str]
+    lost: list[str]
+    copied: str
 
 
 def _watch_nothing(_done: int, _total: int) -> None:
@@ -176,6 +182,10 @@ def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     """Remember what came and what was taken back, and which posts of this desk must go."""
     pulled.questions = journal.hear_take_down(handout.take_down)
     posts = [wanted for wanted in handout.take_down if wanted not in pulled.questions]
+    lost = {*handout.lost}
+    # She took it back after the relay had forgotten that it was out: its posts must go.
+    begun = {one for one in handout.gone if one in lost and journal.is_begun(one)}
+    posts += sorted(begun - {*posts})
     pulled.take_down = [wanted for wanted in posts if journal.is_mine(wanted)]
     pulled.of_colleagues = [wanted for wanted in posts if not journal.is_mine(wanted)]
     confirmed = journal.verdicts.confirmed
@@ -183,9 +193,14 @@ def _hear(journal: Journal, handout: _Handout, pulled: Pulled) -> None:
     pulled.disputed = [
         one
         for one in handout.gone
-        if confirmed.get(one) == Verdict.RELEASE and one not in journal.gone
+        if confirmed.get(one) == Verdict.RELEASE
+        and one not in (*journal.gone, *begun)
+        and not (one in lost and one in journal.lapsed)
     ]
-    journal.lose(one for one in handout.gone if one not in pulled.disputed)
+    journal.lose({*handout.gone} - {*pulled.disputed, *begun})
+    journal.hear_lost(lost - {*handout.gone}, handout.copied)
+    pulled.copied = journal.copied
+    pulled.lost = [one for one in journal.lost if one in {*journal.envelopes, *journal.opened}]
     # What was asked for once stays so until it is done: a relay forgets, and may lie.
     journal.take_down = sorted({*journal.take_down, *pulled.take_down} - {*journal.gone})
     pulled.take_down = list(journal.take_down)
@@ -302,16 +317,24 @@ def _read_handout(answer: Any) -> _Handout:
             gone=[str(submission_id) for submission_id in answer["gone"]],
             take_down=[str(submission_id) for submission_id in answer["take_down"]],
             posted=[str(submission_id) for submission_id in answer.get("posted", [])],
+            lost=[str(submission_id) for submission_id in answer.get("lost", [])],
+            copied=max(map(_read_copied, answer.get("restored", [])), default=""),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise Corrupt("The relay's answer can't be read.") from None
     if set(handout.leases) & set(handout.gone):
         raise Corrupt("The relay says of one submission that it waits and that it is gone.")
-    ids = (*handout.leases, *handout.gone, *handout.take_down, *handout.posted)
+    if set(handout.leases) & set(handout.lost):
+        raise Corrupt("The relay says of one submission that it waits and that it is lost.")
+    ids = (*handout.leases, *handout.gone, *handout.take_down, *handout.posted, *handout.lost)
     digests = [lease.envelope for lease in handout.leases.values()]
     if not (all(map(ID.fullmatch, ids)) and all(map(DIGEST.fullmatch, digests))):
         raise Corrupt("The relay's answer can't be read.")
     return handout
+
+
+def _read_copied(fields: Any) -> str:
+    return dt.date.fromisoformat(str(fields["copied"])).isoformat()
 
 
 def _read_lease(fields: Any) -> Listed:

@@ -34,6 +34,7 @@ class Stage(enum.StrEnum):
     WAITING = "waiting"
     RELEASED = "released"
     ANSWERED = "answered"
+    HELD = "held"  # the relay has lost it: she may have taken it back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,8 @@ def _stage(journal: Journal, submission_id: str) -> Stage:
     verdicts = journal.verdicts
     if verdicts.said_later(submission_id).get(Verdict.ANSWER) == CONFIRMED:
         return Stage.ANSWERED
+    if submission_id in journal.lost:
+        return Stage.HELD
     signed = verdicts.signed.get(submission_id)
     is_signed = signed is not None and Decision.parse(signed).verdict is Verdict.RELEASE
     is_released = verdicts.confirmed.get(submission_id) == Verdict.RELEASE

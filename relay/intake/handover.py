@@ -188,7 +188,13 @@ class Handover:
             raise Corrupt("This envelope was here before, and is gone.")
 
     async def decide(
-        self, colleague: str, untrusted_statement: str, untrusted_signer: str, signature: str
+        self,
+        colleague: str,
+        untrusted_statement: str,
+        untrusted_signer: str,
+        signature: str,
+        *,
+        after_restore: bool = False,
     ) -> bool:
         """Carry out a verdict that `colleague` brings. Returns False where it stood already.
 
@@ -196,7 +202,7 @@ class Handover:
 
         Raises:
             Corrupt: not a verdict, not of this campaign, or not signed by one who may decide.
-            NothingThere, LockedByColleague: see `SealedQueue.decide`.
+            NothingThere, LockedByColleague, HeldAfterRestore: see `SealedQueue.decide`.
         """
         signer = self._decider(untrusted_signer)
         if not untrusted_statement.isascii():
@@ -206,7 +212,9 @@ class Handover:
         if decision.campaign != self.campaign:
             raise Corrupt("A verdict for another campaign.")
         verdict = SignedVerdict(decision=decision, signer=signer.encoded, signature=signature)
-        return await self.queue.decide(verdict, bearer=colleague, today=self.today())
+        return await self.queue.decide(
+            verdict, bearer=colleague, today=self.today(), after_restore=after_restore
+        )
 
     def _decider(self, untrusted_signer: str) -> Signer:
         """Return the colleague whose verdicts count: the one place that says who may decide."""

@@ -20,6 +20,7 @@ from relay.intake.choice import Choice, Looked
 from relay.intake.door import Cause, Door
 from relay.intake.drafts import Drafts
 from relay.intake.pending import Acknowledgement, Asked, Draft, Words, encode_sent, find_sent
+from relay.queue.restorations import Restoration
 from relay.queue.store import SealedQueue, Standing
 from relay.receipt import ServiceKeys, digest_content
 from relay.scrub.canonical import Size
@@ -109,7 +110,7 @@ class Intake:
         way = replace(way, is_begun=True)
         draft = Draft(
             token=token,
-            digest=_digest(photo.jpeg, words),
+            digest=_digest(upload.untrusted_photo, words),
             words=words,
             removed=tuple(photo.removed.words()),
             quality=photo.quality,
@@ -319,6 +320,10 @@ class Intake:
         """Return where a submission stands; None where nothing is held under this receipt."""
         return await self.queue.find(self.keys.hash_receipt(receipt))
 
+    async def restorations(self) -> tuple[Restoration, ...]:
+        """Return from which copies the queue was set up again: what came after is unknown."""
+        return await self.queue.restorations()
+
     async def withdraw(self, receipt: str) -> Standing | None:
         """Destroy a submission, or ask the desk to take its post down.
 
@@ -333,13 +338,9 @@ def _sides(looked: Looked, choice: Choice, size: Size) -> tuple[tuple[int, int, 
     return tuple((box.x, box.y, box.width, box.height) for box in boxes)
 
 
-def _digest(jpeg: bytes, words: Words) -> bytes:
-    """Return what tells one submission from another: the picture as redrawn, and her words.
-
-    The same upload is redrawn the same; of the file itself nothing is kept, not even a digest.
-    """
+def _digest(untrusted_photo: memoryview, words: Words) -> bytes:
     choices = (words.poster, words.may_post, words.may_quote, words.not_before)
-    return digest_content([jpeg, words.message.encode(), repr(choices).encode()])
+    return digest_content([untrusted_photo, words.message.encode(), repr(choices).encode()])
 
 
 def utc_today() -> dt.date:

@@ -19,13 +19,17 @@ _FOREIGN = "can't be read as a queue. Run this as the relay's own account"
 
 
 @asynccontextmanager
-async def open_for_reading(place: Path | PostgresServer) -> AsyncIterator[AsyncConnection]:
+async def open_for_reading(
+    place: Path | PostgresServer, access: Access = Access.READ
+) -> AsyncIterator[AsyncConnection]:
     """Yield a connection in a transaction. No queue is made or upgraded by it.
+
+    access: READ, or SNAPSHOT for several questions about one moment; a file answers so at any rate.
 
     Raises:
         ConfigInvalid: there is none, or of another version. RelayError: it can't be read.
     """
-    where, opened = _choose(place)
+    where, opened = _choose(place, access)
     try:
         async with opened as connection:
             yield connection
@@ -36,13 +40,13 @@ async def open_for_reading(place: Path | PostgresServer) -> AsyncIterator[AsyncC
 
 
 def _choose(
-    place: Path | PostgresServer,
+    place: Path | PostgresServer, access: Access
 ) -> tuple[str, AbstractAsyncContextManager[AsyncConnection]]:
     match place:
         case Path():
             return str(place), _file(place)
         case PostgresServer():
-            return place.where, _server(place)
+            return place.where, _server(place, access)
 
 
 @asynccontextmanager
@@ -70,9 +74,9 @@ def _address(path: Path) -> str:
 
 
 @asynccontextmanager
-async def _server(server: PostgresServer) -> AsyncIterator[AsyncConnection]:
+async def _server(server: PostgresServer, access: Access) -> AsyncIterator[AsyncConnection]:
     database = PostgresDatabase(server)
-    async with database.opened(), database.begin(Access.READ) as connection:
+    async with database.opened(), database.begin(access) as connection:
         found = await database.find_revision(connection)
         if found is None:
             raise ConfigInvalid(f"{server.where}: {_NONE}")

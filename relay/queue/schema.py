@@ -27,6 +27,8 @@ from relay.queue.states import State
 REVISIONS = {1: "0001", 2: "0002", 3: "0003"}
 SCHEMA_VERSION = max(REVISIONS)
 REVISION = REVISIONS[SCHEMA_VERSION]
+# In the place of a holder: whoever pulled it since the copy from which the queue was restored.
+UNKNOWN_HOLDER = ""
 # In the place of a revision. What is left where a queue was moved away: it is never served again.
 MOVED = "moved"
 # Moved to here, and perhaps still served where it was.
@@ -51,7 +53,8 @@ submission = Table(
     Column("receipt_hash", LargeBinary(32), nullable=False),
     # SHA-256 of the envelope; what the log and the verdicts speak of.
     Column("envelope_sha256", LargeBinary(32), nullable=False),
-    # relaysigner1… of the colleague who pulled it last, and the day.
+    # relaysigner1… of the colleague who pulled it last, and the day. Of what was lost, nobody's:
+    # UNKNOWN_HOLDER.
     Column("holder", String(80)),
     Column("lease_day", Date),
     # One of states.Reason, where it was returned.
@@ -93,13 +96,14 @@ log = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("day", Date, nullable=False),
     # One of: arrived, leased, freed, released, returned, posted, answered, removed, withdrawn,
-    # expired, restored.
+    # expired; or restored, of no submission (an id and a digest of zeros).
     Column("action", String(9), nullable=False),
     Column("submission_id", LargeBinary(16), nullable=False),
     Column("envelope_sha256", LargeBinary(32), nullable=False),
     # relaysigner1… of the colleague who acted; NULL where the relay or the submitter did.
     Column("signer", String(80)),
-    # The signed verdict, as signed, and its base64 Ed25519 signature; NULL for everything else.
+    # The signed verdict, as signed, and its base64 Ed25519 signature; of restored, the day of the
+    # copy in ISO form and no signature; NULL for everything else.
     Column("statement", Text),
     Column("signature", String(88)),
     # SHA-256 over the hash before and everything above.
@@ -111,6 +115,7 @@ log = Table(
 # no arrival. "checkpoint": the newest head of the log that a colleague vouched for. "base": the
 # head before the oldest entry still kept. "recipients": number and digest of each signer's newest
 # list. "owner": the campaign, and a hash under the service's key, which must not be another.
+# "restored": from copies of which days the queue was restored, and when.
 marker = Table(
     "marker",
     metadata,

@@ -3,7 +3,8 @@
 sealed -> leased -> released -> posted, answered
    |         |-> returned       |-> withdrawn: what was posted is gone again, as she asked
    |-> withdrawn, expired (from sealed and leased); leased -> sealed: run out, or freed
-lost: what was sealed, leased or released when the copy was made that a relay was restored from
+lost: what was sealed, leased or released when the copy was made that a relay was restored from;
+from there to released, returned, posted, answered as staff say, and to withdrawn as she says
 """
 
 import enum
@@ -49,7 +50,7 @@ HELD = (State.SEALED, State.LEASED, State.RELEASED)
 OPEN = (State.SEALED, State.LEASED)
 # To her, what these leave behind is nothing: a new send of the same content starts afresh.
 GONE = (State.WITHDRAWN, State.EXPIRED)
-ENDED = (State.POSTED, State.ANSWERED, State.RETURNED, *GONE)
+ENDED = (State.POSTED, State.ANSWERED, State.RETURNED, State.LOST, *GONE)
 # After release she can only ask for what came of it to be taken down.
 OUT = (State.RELEASED, State.POSTED, State.ANSWERED)
 
@@ -64,6 +65,8 @@ ACTIONS = {
     Verdict.ANSWER: "answered",
     Verdict.REMOVE: "removed",
 }
+# And what it calls it that the queue was set up again from a copy.
+RESTORED = "restored"
 # Where each leads to.
 LEADS_TO = {
     Verdict.RELEASE: State.RELEASED,

@@ -14,12 +14,30 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from relay.config import PostgresServer
-from relay.errors import ConfigInvalid, Corrupt, LockedByColleague, NothingThere, NotKept, QueueFull
-from relay.queue import entries, locks, markers, turning
+from relay.errors import (
+    ConfigInvalid,
+    Corrupt,
+    HeldAfterRestore,
+    LockedByColleague,
+    NothingThere,
+    NotKept,
+    QueueFull,
+)
+from relay.queue import entries, locks, markers, restorations, turning
+from relay.queue.backup import QueueCopy, fill
 from relay.queue.chain import Checkpoint, Head, LogEntry, head_from_json
 from relay.queue.database import Access, Database
 from relay.queue.migrations import bring_up, drop_all
-from relay.queue.schema import ARRIVING, MOVED, REVISION, envelope, log, submission
+from relay.queue.restorations import Restoration
+from relay.queue.schema import (
+    ARRIVING,
+    MOVED,
+    REVISION,
+    UNKNOWN_HOLDER,
+    envelope,
+    log,
+    submission,
+)
 from relay.queue.sqlite import SqliteFile
 from relay.queue.states import (
     ACTIONS,
@@ -37,6 +55,8 @@ from relay.queue.turning import Purged
 from relay.queue.verdicts import SignedVerdict
 
 _COVER_BYTES = 64
+_GONE = "She has taken it back, or it has expired. Destroy your copy."
+_HELD = "To decide about it all the same: --after-restore"
 _AT_ONCE = 500  # ids in one statement
 _ELSEWHERE = {
     MOVED: "the queue was moved from here to another place (relay migrate)",
@@ -64,12 +84,18 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class Handout:
-    """What a pull is told: what to fetch, what to destroy, what to take down, what is posted."""
+    """What a pull is told: what to fetch, what to destroy, what to take down, what is posted.
+
+    lost: with an older machine; of those, what is gone was taken back since. restorations: told
+    as long as receipts of before may come.
+    """
 
     leases: tuple[Lease, ...]
     gone: tuple[bytes, ...]
     take_down: tuple[bytes, ...]
     posted: tuple[bytes, ...]
+    lost: tuple[bytes, ...]
+    restorations: tuple[Restoration, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +219,7 @@ class SealedQueue:
         """Keep `sealed` durably: when this returns True, it is synced to the disk.
 
         Where the queue already holds this receipt, nothing changes. False: the receipt stands
-        for something taken back, returned or expired, so nothing was kept under it.
+        for something taken back, returned, expired or lost, so nothing was kept under it.
 
         Raises:
             QueueFull: `max_queued` envelopes are held, or `most`. NotKept: the disk said no.
@@ -213,7 +239,7 @@ class SealedQueue:
             await locks.take_receipt(connection, receipt_hash)
             known = await _one(connection, submission.c.receipt_hash == receipt_hash)
             if known is not None:
-                return known.state not in (*GONE, State.RETURNED)
+                return known.state not in (*GONE, State.RETURNED, State.LOST)
             if await markers.read_held(connection) >= limit:
                 raise QueueFull
             row = {
@@ -266,7 +292,7 @@ class SealedQueue:
         async with self.begin() as connection:
             hers = submission.c.receipt_hash == receipt_hash
             row = await _one(connection, hers, is_to_change=True)
-            if row is not None and row.state in OPEN:
+            if row is not None and row.state in (*OPEN, State.LOST):
                 change = {"state": State.WITHDRAWN, "changed_day": today}
                 await _change(connection, [row.id], change)
                 await _destroy(connection, row.id)
@@ -323,15 +349,24 @@ class SealedQueue:
             raise NothingThere
         return bytes(sealed)
 
-    async def decide(self, verdict: SignedVerdict, *, bearer: str, today: dt.date) -> bool:
+    async def decide(
+        self,
+        verdict: SignedVerdict,
+        *,
+        bearer: str,
+        today: dt.date,
+        after_restore: bool = False,
+    ) -> bool:
         """Carry out and log a signed verdict. Returns False where it stood already.
 
         bearer: the colleague who brought it. She or the one who signed it must hold the lease.
         What became of a released one, any colleague may say: the laptop of the one who released
-        it may be lost.
+        it may be lost. after_restore: also about what was lost with an older machine, which its
+        sender may have taken back since.
 
         Raises:
             NothingThere: unknown, withdrawn, expired, or decided the other way.
+            HeldAfterRestore: lost, and not said to be decided all the same.
             LockedByColleague: a third one has it.
             Corrupt: the verdict speaks of other bytes than the relay holds.
         """
@@ -344,16 +379,16 @@ class SealedQueue:
                 raise Corrupt("The verdict is about another envelope than the relay holds.")
             if _stands(row, decision.verdict):
                 return False
-            if row.state in GONE:
-                raise NothingThere("She has taken it back, or it has expired. Destroy your copy.")
-            if decision.verdict in FIRST:
-                _check_first(row, {verdict.signer, bearer})
+            restored = await restorations.read(connection)
+            if row.state == State.LOST:
+                if not after_restore:
+                    _check_lost(decision.verdict, restored)
             else:
-                _check_later(row, decision.verdict)
+                _check(row, verdict, bearer, is_known=not restored)
             state = LEADS_TO[decision.verdict]
             change = {"state": state, "changed_day": today, "return_reason": decision.reason}
-            if state in GONE:
-                change["end_logged"] = True  # as "removed", and not once more
+            if state in GONE:  # logged as "removed", and not once more
+                change |= {"end_logged": True, "take_down": True}
             await _change(connection, [row.id], change)
             action = ACTIONS[decision.verdict]
             said = entries.entry(today, action, row, signer=verdict.signer, verdict=verdict)
@@ -394,7 +429,17 @@ class SealedQueue:
                 return
             await markers.write(connection, "checkpoint", checkpoint.to_json())
 
+    async def restorations(self) -> tuple[Restoration, ...]:
+        """Return from which copies this queue was restored, as long as that is told."""
+        async with self.begin(Access.READ) as connection:
+            return await restorations.read(connection)
+
     # -- the relay's own housekeeping ----------------------------------------------------------
+
+    async def fill(self, copy: QueueCopy, *, today: dt.date) -> None:
+        """Put a copy into this queue, which is fresh: whole or not at all."""
+        async with self.begin(Access.ALONE) as connection:
+            await fill(connection, copy, today=today)
 
     async def remember_list(self, signer: str, number: int, digest: str) -> bool:
         """Take note of a signed list. False: an older one than before, or another of its number.
@@ -517,6 +562,18 @@ def _stands(row: Row[Any], verdict: Verdict) -> bool:
             return bool(row.state == LEADS_TO[verdict])
 
 
+def _check(row: Row[Any], verdict: SignedVerdict, bearer: str, *, is_known: bool) -> None:
+    """Return where what is not lost may be decided so."""
+    if verdict.decision.verdict is Verdict.REMOVE:
+        _check_removal(row, is_known=is_known)
+    elif row.state in GONE:
+        raise NothingThere(_GONE)
+    elif verdict.decision.verdict in FIRST:
+        _check_first(row, {verdict.signer, bearer})
+    else:
+        _check_later(row)
+
+
 def _check_first(row: Row[Any], colleagues: set[str]) -> None:
     """Return where one of the colleagues may release or return it."""
     if row.state not in OPEN:
@@ -527,15 +584,36 @@ def _check_first(row: Row[Any], colleagues: set[str]) -> None:
         raise LockedByColleague
 
 
-def _check_later(row: Row[Any], verdict: Verdict) -> None:
+def _check_later(row: Row[Any]) -> None:
     """Return where it may be said what became of it."""
     if row.state in OPEN:
         raise NothingThere("It is not released.")
-    if verdict is Verdict.REMOVE:
-        if not row.take_down:
-            raise NothingThere("Nobody has asked for it to be taken down.")
-    elif row.state != State.RELEASED:
+    if row.state != State.RELEASED:
         raise NothingThere(f"It was {row.state} before.")
+
+
+def _check_removal(row: Row[Any], *, is_known: bool) -> None:
+    """Return where it may be said that its post is gone.
+
+    is_known: whether this queue knows of everybody who has asked for that.
+    """
+    if row.state in OPEN:
+        raise NothingThere("It is not released.")
+    was_lost = row.holder == UNKNOWN_HOLDER
+    if row.state in GONE and not was_lost:
+        raise NothingThere(_GONE)
+    if not (row.take_down or was_lost or (row.state in OUT and not is_known)):
+        raise NothingThere("Nobody has asked for it to be taken down.")
+
+
+def _check_lost(verdict: Verdict, restored: Sequence[Restoration]) -> None:
+    """Return where it harms nobody that its sender may have taken it back since the copy."""
+    if verdict in (Verdict.RETURN, Verdict.REMOVE):
+        return
+    day = f" of {max(one.copied for one in restored)}" if restored else ""
+    raise HeldAfterRestore(
+        f"The relay was set up again from a copy{day}: she may have taken this back since. {_HELD}"
+    )
 
 
 async def _all(
@@ -565,21 +643,25 @@ def _is_held_by(holder: str) -> ColumnElement[bool]:
 
 async def _hand_out(connection: AsyncConnection, leased: ColumnElement[bool]) -> Handout:
     gone = and_(submission.c.state.in_(GONE), submission.c.holder.is_not(None))
-    wanted = and_(submission.c.take_down, submission.c.state.in_(OUT))
+    wanted = and_(submission.c.take_down, submission.c.state.in_((*OUT, State.LOST)))
     posted = submission.c.state == State.POSTED
+    was_lost = and_(submission.c.holder == UNKNOWN_HOLDER, submission.c.state.in_(GONE))
+    lost = or_(submission.c.state == State.LOST, was_lost)
     # One question: the answers to several might contradict each other.
-    kinds = (leased, gone, wanted, posted)
+    kinds = (leased, gone, wanted, posted, lost)
     query = select(submission, *kinds).where(or_(*kinds)).order_by(submission.c.id)
     rows = (await connection.execute(query)).all()
     return Handout(
         leases=tuple(
             Lease(id=row.id, day=row.day, envelope_sha256=row.envelope_sha256)
             for row in rows
-            if row[-4]
+            if row[-5]
         ),
-        gone=tuple(row.id for row in rows if row[-3]),
-        take_down=tuple(row.id for row in rows if row[-2]),
-        posted=tuple(row.id for row in rows if row[-1]),
+        gone=tuple(row.id for row in rows if row[-4]),
+        take_down=tuple(row.id for row in rows if row[-3]),
+        posted=tuple(row.id for row in rows if row[-2]),
+        lost=tuple(row.id for row in rows if row[-1]),
+        restorations=await restorations.read(connection),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from relay.queue import entries, markers
+from relay.queue import entries, markers, restorations
 from relay.queue.schema import envelope, submission
 from relay.queue.states import ENDED, HELD, OPEN, State
 
@@ -33,6 +33,7 @@ async def turn(
     await _destroy_unheld(connection)
     await count_anew(connection)
     await entries.truncate(connection, today, retain_days)
+    await restorations.forget(connection, today, retain_days)
     return Purged(expired=expired, lapsed=lapsed, forgotten=forgotten)
 
 

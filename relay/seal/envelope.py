@@ -7,13 +7,13 @@ A question has no photo, and its envelope looks the same from outside. The layou
 import datetime as dt
 import json
 import random
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from relay.errors import Corrupt
 from relay.seal import age
+from relay.seal.archive import BLOCK, END_BYTES, member, read_member
 from relay.seal.keys import (
     FILE_KEY_BYTES,
     ClassicIdentity,
@@ -30,8 +30,6 @@ PHOTO_NAME = "photo.jpg"
 # 500 characters of up to 4 bytes, each perhaps escaped, and everything else, with room to grow.
 MAX_SUBMISSION_BYTES = 8 * 1024
 MESSAGE_CHARACTERS = 500
-_BLOCK = tarfile.BLOCKSIZE
-_END_BYTES = 2 * _BLOCK
 _ANOTHER_SHAPE = "Not of the shape that every envelope of this campaign has."
 _POSTERS = ("general", "write-in", "handwritten", None)
 _KINDS = ("photo", "question")
@@ -175,13 +173,9 @@ def _box(untrusted_box: object) -> tuple[int, int, int, int]:
             raise Corrupt("submission.json: a visible box is not four numbers.")
 
 
-def _padded(length: int) -> int:
-    return -(-length // _BLOCK) * _BLOCK
-
-
 def photo_budget(envelope_bytes: int) -> int:
     """Return the size in bytes of the largest photo.jpg that always fits."""
-    return (envelope_bytes - 2 * _BLOCK - MAX_SUBMISSION_BYTES - _END_BYTES) // _BLOCK * _BLOCK
+    return (envelope_bytes - 2 * BLOCK - MAX_SUBMISSION_BYTES - END_BYTES) // BLOCK * BLOCK
 
 
 def pack(submission_json: bytes, photo: bytes | None, envelope_bytes: int) -> bytes:
@@ -192,20 +186,12 @@ def pack(submission_json: bytes, photo: bytes | None, envelope_bytes: int) -> by
     Raises:
         ValueError: it does not fit; callers keep to `photo_budget` and MAX_SUBMISSION_BYTES.
     """
-    archive = _member(SUBMISSION_NAME, submission_json)
+    archive = member(SUBMISSION_NAME, submission_json)
     if photo is not None:
-        archive += _member(PHOTO_NAME, photo)
-    if len(archive) + _END_BYTES > envelope_bytes:
+        archive += member(PHOTO_NAME, photo)
+    if len(archive) + END_BYTES > envelope_bytes:
         raise ValueError("too large for the envelope")
     return archive.ljust(envelope_bytes, b"\0")
-
-
-def _member(name: str, content: bytes) -> bytes:
-    info = tarfile.TarInfo(name)  # uid, gid, mtime 0 and empty owner names by default
-    info.mode = 0o600
-    info.size = len(content)
-    header = info.tobuf(tarfile.USTAR_FORMAT)
-    return header + content.ljust(_padded(len(content)), b"\0")
 
 
 def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes | None]:
@@ -219,7 +205,7 @@ def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes | None]:
     """
     submission_json, position = _read_member(untrusted_plaintext, 0, SUBMISSION_NAME)
     photo = None
-    if any(untrusted_plaintext[position : position + _BLOCK]):  # else the archive ends here
+    if any(untrusted_plaintext[position : position + BLOCK]):  # else the archive ends here
         photo, _ = _read_member(untrusted_plaintext, position, PHOTO_NAME)
     try:
         is_canonical = pack(submission_json, photo, len(untrusted_plaintext)) == untrusted_plaintext
@@ -232,13 +218,11 @@ def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes | None]:
 
 def _read_member(untrusted_plaintext: bytes, position: int, name: str) -> tuple[bytes, int]:
     """Return a member's content and where the next one begins; its name is compared later."""
-    header = untrusted_plaintext[position : position + _BLOCK]
     try:
-        size = tarfile.TarInfo.frombuf(header, "ascii", "strict").size
-    except (tarfile.HeaderError, UnicodeError):
+        _, content, after = read_member(untrusted_plaintext, position)
+    except Corrupt:
         raise Corrupt(f"There is no {name} in the envelope.") from None
-    position += _BLOCK
-    return untrusted_plaintext[position : position + size], position + _padded(size)
+    return content, after
 
 
 def seal_envelope(

@@ -1,7 +1,7 @@
 """A colleague's key files: sealed with her passphrase, written once or replaced whole."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from relay.seal.signing import SigningIdentity
 
 IDENTITY_NAME, SIGNER_NAME = "identity.age", "signer.age"  # in a colleague's folder
 _COMMENT = "#"
+_AGE = b"age-encryption.org/"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -132,6 +133,32 @@ def load_identities(path: Path, passphrase: str) -> tuple[HybridIdentity | Class
         ConfigInvalid: missing, damaged, or no identity in it.
     """
     return tuple(kept.identity for kept in load_kept(path, passphrase))
+
+
+def load_any_identities(
+    path: Path, ask: Callable[[], str]
+) -> tuple[HybridIdentity | ClassicIdentity, ...]:
+    """Read an identity file: sealed, or in clear, as `age-keygen -pq` writes it.
+
+    ask: returns the passphrase of a sealed one.
+
+    Raises:
+        As `load_identities`.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: {error.strerror}") from error
+    if content.startswith(_AGE) or armor.is_armored(content):
+        return load_identities(path, ask())
+    try:
+        lines = [line for line in content.decode("ascii").splitlines() if line.strip()]
+        found = [parse_identity(line) for line in lines if not line.startswith(_COMMENT)]
+    except ValueError:
+        raise ConfigInvalid(f"{path}: holds something that is no identity") from None
+    if not found:
+        raise ConfigInvalid(f"{path}: there is no key in it")
+    return tuple(found)
 
 
 def load_kept(path: Path, passphrase: str) -> tuple[KeptIdentity, ...]:

@@ -126,6 +126,11 @@ class DeskApi:
                 "gone": [gone.hex() for gone in handout.gone],
                 "take_down": [wanted.hex() for wanted in handout.take_down],
                 "posted": [posted.hex() for posted in handout.posted],
+                "lost": [lost.hex() for lost in handout.lost],
+                "restored": [
+                    {"copied": one.copied.isoformat(), "restored": one.restored.isoformat()}
+                    for one in handout.restorations
+                ],
             }
         )
 
@@ -164,9 +169,12 @@ class DeskApi:
         try:
             statement, signature = str(body["statement"]), str(body["signature"])
             signer = str(body.get("signer", colleague))
+            after_restore = body.get("after_restore") is True
         except (AttributeError, KeyError, TypeError):
             raise DeskRefused from None
-        is_new = await self._handover.decide(colleague, statement, signer, signature)
+        is_new = await self._handover.decide(
+            colleague, statement, signer, signature, after_restore=after_restore
+        )
         return _json({"already": not is_new})
 
     async def _log(self, colleague: str, request: web.Request, body: Any) -> web.Response:

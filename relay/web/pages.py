@@ -32,6 +32,7 @@ SENTENCES = {
     State.POSTED: "Your photo has been posted.",
     State.ANSWERED: "Your question has been answered.",
     State.RETURNED: "The team can't use what you sent and has destroyed it. You can send again.",
+    State.LOST: "What you sent is not here any more: our computer was lost.",
 }
 REASONS = {
     Reason.FACE_VISIBLE: "A face can be seen in it.",
@@ -75,16 +76,21 @@ def _as_address(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-@pass_context
-def _translate(context: Context, sentence: str) -> str:
-    """Return the sentence in the page's language; a day in it keeps its order from left to right.
+def _isolate_days(text: str) -> str:
+    """Return the text with each day kept in its order, from left to right.
 
     Source: Unicode Annex 9: after Arabic letters, 2026-03-19 is else shown as 19-03-2026.
     """
+    return _DAY.sub("\N{LEFT-TO-RIGHT ISOLATE}\\g<0>\N{POP DIRECTIONAL ISOLATE}", text)
+
+
+@pass_context
+def _translate(context: Context, sentence: str) -> str:
+    """Return the sentence in the page's language."""
     if not sentence:
         return ""  # to gettext, that asks for the catalogue's own head
     spoken = context["spoken"].translations.gettext(sentence)
-    return _DAY.sub("\N{LEFT-TO-RIGHT ISOLATE}\\g<0>\N{POP DIRECTIONAL ISOLATE}", spoken)
+    return _isolate_days(spoken)
 
 
 @pass_context
@@ -122,6 +128,7 @@ class Pages:
         self._environment.globals["is_choice"] = len(languages) > 1
         self._environment.globals["has_poster_page"] = self.has_poster_page
         self._environment.filters["picture"] = _as_address
+        self._environment.filters["isolated"] = lambda day: _isolate_days(str(day))
 
     def speaks(self, code: str) -> bool:
         """Whether this language is offered."""

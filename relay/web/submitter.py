@@ -236,6 +236,7 @@ class SubmitterPages:
         try:
             receipt = await self._read_receipt(request)
             standing = await ask(receipt)
+            restorations = await self.intake.restorations()
         except SubmissionRefused as error:
             return self._mistyped(error, language)
         except ComeBack as error:  # its own words speak of sending
@@ -245,6 +246,7 @@ class SubmitterPages:
             language=language,
             standing=standing,
             receipt=receipt,
+            restorations=restorations,
             sentences=SENTENCES,
             reasons=REASONS,
             status=missing_status if standing is None else 200,

@@ -14,6 +14,8 @@ from tests.test_documents import leaves
 GUIDES = ("docs/operator.md", "docs/seizure.md")
 PROGRAMS = {"relay", "poster-relay", "systemctl", "journalctl", "curl", "chown", "chmod", "swapoff"}
 COMMANDS = "tests/cli/test_commands.py::test_"
+BACKUP = "tests/cli/test_backup.py::test_"
+_CONFIG, _STATE = "--config /etc/poster-relay/relay.toml", "/var/lib/poster-relay"
 # What deploy/test-install does not run, and who does.
 RUN_BY = {
     "relay init campaign/ --campaign spring-2026": f"{COMMANDS}init_keys_serve_send_pull_open",
@@ -25,6 +27,20 @@ RUN_BY = {
         f"{COMMANDS}purge_says_what_it_destroys_and_a_dry_run_destroys_nothing"
     ),
     "relay desk log --verify": "tests/desk/test_desk.py::test_a_tampered_log_is_found",
+    f"poster-relay backup {_CONFIG} --recipients /etc/poster-relay/operator.txt --to FILE.age": (
+        "tests/deploy/test_units.py::test_the_daily_backup_is_sealed_and_the_old_ones_go"
+    ),
+    f"poster-relay restore {_STATE}/DAY.age --identity {_STATE}/identity.age --to {_STATE}/again": (
+        f"{BACKUP}settings_of_an_installed_relay_fit_their_new_folder"
+    ),
+    "relay keys generate backup-keys/": f"{BACKUP}a_key_of_relay_keys_opens_it_with_its_passphrase",
+    "relay desk log --verify --after-restore": (
+        f"{BACKUP}a_log_that_goes_back_is_refused_until_a_colleague_says_that_it_was_restored"
+    ),
+    "deploy/install --campaign NAME": "nobody: with another name it is run",
+    "systemctl daemon-reload": "nobody: no test installs the timer",
+    "systemctl enable --now poster-relay-backup.timer": "nobody: the same",
+    f"chown -R poster-relay-tor: {_STATE}-tor": "nobody: no test has a machine to lose",
     "poster-relay stats --config /etc/poster-relay/relay.toml": (
         "tests/cli/test_stats.py::test_stats_name_no_submission_and_no_colleague"
     ),

@@ -1,16 +1,22 @@
 """What an operator installs, read by the programs that will read it there."""
 
+import asyncio
+import datetime as dt
+import os
 import re
+import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from relay.queue.store import SealedQueue
+from tests.conftest import RELAY, ROOT
 
 DEPLOY = ROOT / "deploy"
-UNITS = ("poster-relay.service", "poster-relay-tor.service")
+UNITS = ("poster-relay.service", "poster-relay-tor.service", "poster-relay-backup.service")
 SCRIPTS = (
     "common",
     "install",
@@ -52,8 +58,10 @@ def units(tmp_path: Path) -> Path:
 
 
 def test_systemd_reads_the_units_without_a_word(units: Path) -> None:
-    shutil.copy(DEPLOY / "systemd/poster-relay.socket", units)
-    names = (*UNITS, "poster-relay.socket")
+    others = ("poster-relay.socket", "poster-relay-backup.timer")
+    for name in others:
+        shutil.copy(DEPLOY / "systemd" / name, units)
+    names = (*UNITS, *others)
     said = run("systemd-analyze", "verify", *(units / name for name in names))
     ours = [line for line in said.stderr.splitlines() if "poster-relay" in line]
     assert not ours
@@ -124,6 +132,7 @@ JOURNAL = {
     [
         ("poster-relay.service", BOTH_UNITS | RELAY_ALONE),
         ("poster-relay-tor.service", BOTH_UNITS | TOR_ALONE),
+        ("poster-relay-backup.service", BOTH_UNITS | RELAY_ALONE),
         ("journald@poster-relay.conf", JOURNAL),
     ],
 )
@@ -134,6 +143,39 @@ def test_memory_and_log_stay_off_the_disk_and_nothing_written_can_be_run(
     assert {key: found.get(key) for key in expected} == {
         key: [value] for key, value in expected.items()
     }
+
+
+def test_the_daily_backup_is_sealed_and_the_old_ones_go(campaign: Path, tmp_path: Path) -> None:
+    """What the unit's lines do, without systemd."""
+    queue = campaign / "queue.sqlite"
+    asyncio.run(_make_queue(queue))
+    (tmp_path / "operator.txt").write_text((campaign / "recipients.txt").read_text())
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name, days in (("yesterday.age", 1), ("old.age", 9)):
+        (kept / name).write_bytes(b"")
+        then = time.time() - days * 86400
+        os.utime(kept / name, (then, then))
+    found = settings(DEPLOY / "systemd/poster-relay-backup.service")
+    for line in (*found["ExecStart"], *found["ExecStartPost"]):
+        for installed, here in (
+            ("/opt/poster-relay/current/bin/relay", RELAY),
+            ("/etc/poster-relay/relay.toml", str(campaign / "relay.toml")),
+            ("/etc/poster-relay", str(tmp_path)),
+            ("/var/lib/poster-relay-backup", str(kept)),
+            ("%%", "%"),
+        ):
+            line = line.replace(installed, here)  # noqa: PLW2901 - the same line
+        done = run(*shlex.split(line))
+        assert done.returncode == 0, done.stderr
+    today = dt.datetime.now(dt.UTC).date()
+    assert {path.name for path in kept.iterdir()} == {"yesterday.age", f"{today}.age"}
+    assert (kept / f"{today}.age").read_bytes().startswith(b"age-encryption.org/v1\n")
+
+
+async def _make_queue(path: Path) -> None:
+    async with SealedQueue.open(path, max_queued=1):
+        pass
 
 
 def test_the_units_tell_the_allocators_what_the_relay_would(units: Path) -> None:

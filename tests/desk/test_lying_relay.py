@@ -13,13 +13,20 @@ from typing import Any
 import pytest
 
 from relay.desk.audit import audit, remember
-from relay.desk.decide import hand_over, make_decision, sign
+from relay.desk.decide import hand_over, make_decision, refuse_lost, sign
 from relay.desk.free import free
 from relay.desk.journal import JournalFile
 from relay.desk.manifest import NAME, Manifest, SignedManifest, learn, read_manifest
 from relay.desk.pull import pull
 from relay.desk.verdict_file import VerdictFile, add_verdicts
-from relay.errors import Corrupt, LockedByColleague, NothingThere, RelayError, RelayUnreachable
+from relay.errors import (
+    Corrupt,
+    HeldAfterRestore,
+    LockedByColleague,
+    NothingThere,
+    RelayError,
+    RelayUnreachable,
+)
 from relay.queue.chain import Checkpoint, Head, LogEntry, next_hash
 from relay.queue.states import ACTIONS, Reason, Verdict
 from relay.queue.verdicts import Decision, SignedVerdict
@@ -803,3 +810,154 @@ def test_a_journal_of_before_is_read(desk: JournalFile) -> None:
     path.write_text(json.dumps(fields))
     assert desk.read().envelopes == {ONE: digest(b"first")}
     assert (desk.read().gone, desk.read().pulls, desk.read().verdicts.signed) == ([], 0, {})
+
+
+# -- a relay that was restored, or says so --------------------------------------------------------
+
+
+RESTORED = {
+    "action": "restored",
+    "id": "00" * 16,
+    "envelope": "00" * 32,
+    "signer": None,
+    "statement": "2026-03-18",
+    "signature": None,
+}
+LEASED = ARRIVED | {"action": "leased", "signer": ME.signer().encoded}
+WITHDRAWN = ARRIVED | {"action": "withdrawn"}
+
+
+async def accept(relay: Any, desk: JournalFile, log: dict[str, Any]) -> list[tuple[str, str]]:
+    """As `verify`, after the operator has said that the relay was restored."""
+    relay.log = log
+    checked = await audit(relay, desk.read(), ME, KNOWN, after_restore=True)
+    with desk.update() as journal:
+        remember(journal, checked)
+    return checked.missing
+
+
+async def test_a_log_that_says_it_was_restored_is_believed_only_when_told_to(
+    relay: Any, desk: JournalFile
+) -> None:
+    for before, after in (
+        ([ARRIVED, LEASED, WITHDRAWN], [ARRIVED, LEASED, RESTORED]),  # as long as before
+        ([ARRIVED, LEASED], [ARRIVED, LEASED, RESTORED]),  # it only goes on
+        ([ARRIVED, LEASED, WITHDRAWN], [ARRIVED, RESTORED, LEASED, LEASED, LEASED]),
+    ):
+        (desk.folder / "desk-journal.json").unlink(missing_ok=True)
+        await verify(relay, desk, chained(before[:1]))
+        await verify(relay, desk, chained(before))
+        with pytest.raises(Corrupt, match=r"a copy of 2026-03-18.*--after-restore"):
+            await verify(relay, desk, chained(after))
+        assert desk.read().log_seq == len(before)
+        assert await accept(relay, desk, chained(after)) == []
+        assert desk.read().log_seq == len(after)
+        await verify(relay, desk, chained([*after, WITHDRAWN]))
+        with pytest.raises(Corrupt, match="rolled back"):
+            await accept(relay, desk, chained(after[:-1]))
+
+
+async def test_that_it_was_restored_explains_nothing_else(relay: Any, desk: JournalFile) -> None:
+    for lines in ([ARRIVED], [ARRIVED, LEASED], [ARRIVED, LEASED, WITHDRAWN]):
+        await verify(relay, desk, chained(lines))
+    journal = desk.read()
+    for lines, words in (
+        ([ARRIVED, LEASED], "rolled back"),  # and does not say so
+        ([ARRIVED, LEASED, LEASED], "rolled back"),
+        ([ARRIVED, LEASED, ARRIVED, RESTORED], "rolled back"),  # says it too late
+        ([WITHDRAWN, LEASED, RESTORED], "rolled back"),  # a head before it was another
+        ([ARRIVED, RESTORED, signed(STRANGER)], "does not know"),
+        ([ARRIVED, RESTORED, signed(ME), signed(ME, verdict=Verdict.RETURN)], "second time"),
+        (
+            [ARRIVED, signed(ME, verdict=Verdict.RETURN), RESTORED, signed(COLLEAGUE)],
+            "second time|rolled back",
+        ),
+    ):
+        with pytest.raises(Corrupt, match=words):
+            await accept(relay, desk, chained(lines))
+    assert desk.read() == journal
+
+
+async def test_what_was_lost_with_the_log_is_named_and_may_be_said_again(
+    relay: Any, desk: JournalFile
+) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    await verify(relay, desk, chained([ARRIVED]))
+    await hand_over(relay, desk, release(desk))
+    await hand_over(relay, desk, said(desk, Verdict.POST))
+    full = chained([ARRIVED, signed(ME), signed(ME, verdict=Verdict.POST)])
+    await verify(relay, desk, full)
+    cut = [ARRIVED, RESTORED]
+    missing = await accept(relay, desk, chained(cut))
+    assert missing == [(ONE, Verdict.RELEASE), (ONE, Verdict.POST)]
+    assert desk.read().verdicts.later == {ONE: {Verdict.POST: "sent"}}, "to be said by itself"
+    await verify(relay, desk, chained(cut))
+    await hand_over(relay, desk, release(desk), after_restore=True)
+    with pytest.raises(Corrupt, match="lacks the verdict"):
+        await verify(relay, desk, chained([*cut, LEASED]))
+    await verify(relay, desk, chained([*cut, signed(ME)]))
+
+
+async def test_a_verdict_said_again_must_stand_behind_the_restore(
+    relay: Any, desk: JournalFile
+) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    await hand_over(relay, desk, release(desk))
+    before = [ARRIVED, signed(ME)]
+    await verify(relay, desk, chained(before))
+    assert await accept(relay, desk, chained([*before, RESTORED])) == []
+    await hand_over(relay, desk, release(desk), after_restore=True)
+    with pytest.raises(Corrupt, match="lacks the verdict"):
+        await verify(relay, desk, chained([*before, RESTORED]))
+    await verify(relay, desk, chained([*before, RESTORED, signed(ME)]))
+
+
+async def test_copies_of_what_was_released_stay_until_the_restore_is_believed(
+    relay: Any, desk: JournalFile
+) -> None:
+    to = desk.folder / "sealed"
+    await pull(relay, desk, ME, to)
+    await hand_over(relay, desk, release(desk))
+    lease_of_two = relay.handout["leases"][1:]
+    relay.handout |= {"leases": lease_of_two, "gone": [ONE], "lost": [ONE]}
+    relay.handout["restored"] = [{"copied": "2026-03-18", "restored": "2026-03-19"}]
+    pulled = await pull(relay, desk, ME, to)
+    assert (pulled.disputed, pulled.destroyed) == ([ONE], [])
+    assert (to / f"{ONE}.age").exists()
+    await accept(relay, desk, chained([ARRIVED, RESTORED]))
+    pulled = await pull(relay, desk, ME, to)
+    assert (pulled.disputed, pulled.destroyed) == ([], [ONE])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lost": ["x"]},
+        {"lost": ONE},
+        {"lost": [ONE]},  # and it waits
+        {"restored": [{}]},
+        {"restored": [{"copied": "today"}]},
+        {"restored": 1},
+    ],
+    ids=str,
+)
+async def test_a_handout_that_says_of_a_restore_what_can_not_be_is_refused(
+    relay: Any, desk: JournalFile, change: dict[str, Any]
+) -> None:
+    relay.handout |= change
+    with pytest.raises(Corrupt):
+        await pull(relay, desk, ME, desk.folder / "sealed")
+
+
+async def test_what_is_lost_is_held_until_the_relay_takes_a_verdict(
+    relay: Any, desk: JournalFile
+) -> None:
+    await pull(relay, desk, ME, desk.folder / "sealed")
+    relay.handout |= {"leases": [], "lost": [ONE, "44" * 16]}
+    relay.handout["restored"] = [{"copied": "2026-03-18", "restored": "2026-03-19"}]
+    pulled = await pull(relay, desk, ME, desk.folder / "sealed")
+    assert (pulled.lost, pulled.copied) == ([ONE], "2026-03-18"), "of those that it knows"
+    with pytest.raises(HeldAfterRestore, match="2026-03-18"):
+        refuse_lost(desk.read(), ONE)
+    await hand_over(relay, desk, release(desk), after_restore=True)
+    refuse_lost(desk.read(), ONE)

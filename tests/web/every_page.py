@@ -12,6 +12,7 @@ from relay.campaign import PublicTexts
 from relay.intake.choice import Choice, Looked
 from relay.intake.pending import Acknowledgement, Draft, Words
 from relay.intake.submit import NotSentYet
+from relay.queue.restorations import Restoration
 from relay.queue.states import Reason, State
 from relay.queue.store import Standing
 from relay.receipt import grouped
@@ -154,10 +155,15 @@ def _standings() -> Iterator[tuple[str, str, dict]]:  # type: ignore[type-arg]
         Standing(state=State.ANSWERED, return_reason=None, take_down=False),
         Standing(state=State.RETURNED, return_reason=Reason.FACE_VISIBLE, take_down=False),
     ]
+    words = {"sentences": SENTENCES, "reasons": REASONS, "receipt": RECEIPT, "restorations": ()}
     for standing in standings:
         name = f"standing-{standing.state if standing else 'none'}"
-        words = {"sentences": SENTENCES, "reasons": REASONS, "receipt": RECEIPT}
         yield name, "standing.html", {"standing": standing, **words}
+    lost = Standing(state=State.LOST, return_reason=None, take_down=False)
+    day = dt.date(2026, 3, 19)
+    words["restorations"] = (Restoration(copied=day, restored=day),)
+    yield "standing-lost", "standing.html", {"standing": lost, **words}
+    yield "standing-none-restored", "standing.html", {"standing": None, **words}
 
 
 def head_bytes(response: web.Response) -> int:

@@ -440,6 +440,6 @@ def test_what_the_desk_decides_shows_under_the_receipt(service: Service, dirty: 
 
 
 def test_every_state_reason_and_removal_has_its_words() -> None:
-    assert set(SENTENCES) == {*State} - {*GONE, State.LOST}
+    assert set(SENTENCES) == {*State} - {*GONE}
     assert set(REASONS) == set(Reason)
     assert set(REMOVALS) == {word for flag in Removed for word in flag.words()}
