@@ -300,6 +300,14 @@ class _BoxProcess:
     async def hand_over(self, job: socket.socket) -> None:
         """Give the box a job; start it again where it has died."""
         await self.revive()
+        try:
+            self._send(job)
+        except OSError:  # who forks has died, and its parent takes a moment to notice
+            await self.end()
+            await self.revive()
+            self._send(job)
+
+    def _send(self, job: socket.socket) -> None:
         if self._control is None:
             raise ScrubFailed
         socket.send_fds(self._control, [JOB], [job.fileno()])
