@@ -52,7 +52,6 @@ def read_arguments() -> argparse.Namespace:
     add("--relays", type=int, default=1, help="compare one relay with so many on one PostgreSQL")
     add("--kill", action="store_true", help="with --relays: end one in the middle of the load")
     add("--pin", action="store_true", help="with --relays: each on a core of its own")
-    add("--postgresql", help="with --relays: an empty database, else a private one is started")
     add("--nice", type=int, default=0, help="of this client")
     add("--to", type=Path, default=Path("bench"), help="where tables and plots go (bench)")
     return parser.parse_args()
