@@ -1,7 +1,9 @@
 """The ways in: clearnet with TLS, tor's socket with its line, the operator's."""
 
 import asyncio
+import datetime as dt
 import http.client
+import json
 import os
 import re
 import select
@@ -37,8 +39,6 @@ from tests.doors import (
     trusting,
     write_pair,
 )
-
-LONG_AGO = b'{"day": "2020-01-01"}'
 
 
 @pytest.fixture(autouse=True)
@@ -260,8 +260,10 @@ def test_the_operator_is_told_while_a_day_is_not_turned(
         return answer.status, answer.read().decode().splitlines()
 
     wait_until(lambda: health() == (200, ["open"]))
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    turned = json.dumps({"day": yesterday.isoformat()}).encode()
     with closing(sqlite3.connect(campaign / "queue.sqlite", isolation_level=None)) as other:
-        other.execute("UPDATE marker SET value = ? WHERE name = 'turned'", (LONG_AGO,))
+        other.execute("UPDATE marker SET value = ? WHERE name = 'turned'", (turned,))
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM marker").fetchall()  # as a program that reads for long
         wait_until(lambda: len(health()[1]) == 2)
