@@ -41,14 +41,10 @@ def _migrate(arguments: argparse.Namespace) -> int:
     else:
         result(f"Everything was moved. Next: relay serve --config {arguments.to}")
     if not is_clean:
-        say("What was there is still in its files: another program reads them. Call this again.")
+        say("What was there is still in its files: another program reads them.")
+        say("Close it, and call this again.")
         return PARTLY
     return 0
-
-
-def _require(source: ServerConfig) -> None:
-    if not source.postgresql and not source.database.is_file():
-        raise ConfigInvalid(f"{source.database}: there is no queue here yet")
 
 
 async def _look(source: ServerConfig, target: ServerConfig) -> None:
@@ -56,7 +52,6 @@ async def _look(source: ServerConfig, target: ServerConfig) -> None:
     from relay.intake.storage import check_server  # noqa: PLC0415 - a desk has no server packages
     from relay.queue.reading import open_for_reading  # noqa: PLC0415 - the same
 
-    _require(source)
     async with open_for_reading(source.queue):
         pass
     for finding in await check_server(target):
@@ -65,10 +60,11 @@ async def _look(source: ServerConfig, target: ServerConfig) -> None:
 
 
 async def _move(source: ServerConfig, target: ServerConfig) -> bool:
-    from relay.queue.moving import move  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.storage import require_queue  # noqa: PLC0415 - a desk has no server packages
+    from relay.queue.moving import move  # noqa: PLC0415 - the same
     from relay.queue.store import SealedQueue  # noqa: PLC0415 - the same
 
-    _require(source)
+    require_queue(source)
     most = target.max_queued
     try:
         async with (
@@ -78,4 +74,4 @@ async def _move(source: ServerConfig, target: ServerConfig) -> bool:
             return await move(ours, theirs)
     except NotKept as error:
         why = "one of the two can't be read or written"
-        raise RelayError(f"{why}. The queue is where it was; try again") from error
+        raise RelayError(f"{why}. Nothing is lost: call this again") from error

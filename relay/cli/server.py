@@ -233,11 +233,10 @@ def _purge(arguments: argparse.Namespace) -> int:
 
 
 async def _purge_queue(config: ServerConfig, *, dry_run: bool) -> dict[str, Any]:
-    from relay.intake.storage import open_queue  # noqa: PLC0415 - a desk has no server packages
+    from relay.intake.storage import open_queue, require_queue  # noqa: PLC0415 - a desk has no server packages
     from relay.intake.submit import utc_today  # noqa: PLC0415 - the same
 
-    if not config.postgresql and not config.database.is_file():
-        raise ConfigInvalid(f"{config.database}: there is no queue here yet")
+    require_queue(config)
     try:
         async with open_queue(config) as queue:
             purge = queue.count_due if dry_run else queue.turn_day

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from relay.config import ServerConfig
+from relay.errors import ConfigInvalid
 from relay.intake.finding import Finding, advice, ok, refused
 from relay.queue.look import QueueLook, look_at_queue
 from relay.queue.schema import MOVED, REVISIONS
@@ -20,6 +21,16 @@ _MARGIN = 20  # a twentieth more than min_free_bytes opens again: no door flaps 
 def open_queue(config: ServerConfig) -> AbstractAsyncContextManager[SealedQueue]:
     """Open the queue of a campaign, wherever it is: see `SealedQueue.open`."""
     return SealedQueue.open(config.queue, max_queued=config.max_queued)
+
+
+def require_queue(config: ServerConfig) -> None:
+    """Return where a queue may be: none is to be made where there is no file.
+
+    Raises:
+        ConfigInvalid: there is none.
+    """
+    if not config.postgresql and not config.database.is_file():
+        raise ConfigInvalid(f"{config.database}: there is no queue here yet")
 
 
 def least_free_bytes(config: ServerConfig, *, is_closed: bool) -> int:

@@ -1,7 +1,6 @@
 """What the queue asks of a database. Two answer: a SQLite file, and PostgreSQL."""
 
 import enum
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -65,6 +64,3 @@ class Database(Protocol):
         Raises:
             OSError: its folder is gone.
         """
-
-
-Transaction = AsyncIterator[AsyncConnection]

@@ -10,7 +10,7 @@ _OURS = 0x72656C61
 
 
 class Lock(enum.IntEnum):
-    """Taken in this order, after the rows of submissions, so that no two wait for each other."""
+    """The gate first; the others after the rows of submissions: so no two wait for each other."""
 
     GATE = 1  # shared by everybody but the one who works alone
     LOG = 2  # who appends to the log
@@ -19,13 +19,13 @@ class Lock(enum.IntEnum):
 
 async def take(connection: AsyncConnection, lock: Lock) -> None:
     """Wait until no other transaction has this lock; it is given back with the end of ours."""
-    if is_shared(connection):
+    if _is_shared(connection):
         await connection.execute(select(func.pg_advisory_xact_lock(_OURS, lock)))
 
 
 async def take_receipt(connection: AsyncConnection, receipt_hash: bytes) -> None:
     """Wait until nobody else enqueues under this receipt."""
-    if is_shared(connection):
+    if _is_shared(connection):
         key = int.from_bytes(receipt_hash[:8], "big", signed=True)
         await connection.execute(select(func.pg_advisory_xact_lock(key)))
 
@@ -45,6 +45,6 @@ async def leave_gate(connection: AsyncConnection) -> None:
     await connection.execute(select(func.pg_advisory_unlock_shared(_OURS, Lock.GATE)))
 
 
-def is_shared(connection: AsyncConnection) -> bool:
+def _is_shared(connection: AsyncConnection) -> bool:
     """Whether other relays may write at the same time."""
     return connection.dialect.name == "postgresql"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.queue.schema import REVISIONS
-from relay.queue.sqlite import PRAGMAS
+from relay.queue.sqlite import PRAGMAS, uri_to_read
 
 _MAGIC = b"SQLite format 3\0"
 _WAL = bytes([2, 2])  # Source: sqlite.org/fileformat2.html, 1.3: read and write version
@@ -73,8 +73,7 @@ def read_turned(path: Path) -> dt.date | None:
 
 
 def _connect(path: Path, seconds: float) -> sqlite3.Connection:
-    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
+    return sqlite3.connect(uri_to_read(path), uri=True, timeout=seconds)
 
 
 def _look(connection: sqlite3.Connection, *, is_wal: bool, seconds: float) -> QueueLook:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, Table, func, insert, select
@@ -19,13 +18,6 @@ _AT_ONCE = 500
 _ENVELOPES_AT_ONCE = 16  # they may have megabytes each
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Measure:
-    submissions: int
-    envelopes: int
-    entries: int
-
-
 async def move(source: SealedQueue, target: SealedQueue) -> bool:
     """Copy everything into `target`, look whether it is all there, and leave `source` empty.
 
@@ -36,48 +28,49 @@ async def move(source: SealedQueue, target: SealedQueue) -> bool:
     Raises:
         ConfigInvalid: another queue is in `target`, or none in `source`. Corrupt: an envelope or
             the log is not what it was when it came. NotKept: one of the two can't be read or
-            written. In all of these `source` is as it was.
+            written. In all of these nothing is lost.
     """
     async with source.begin(Access.ALONE) as ours:
         if await source.find_stage(ours) != MOVED:
             await _copy_anew(source, target, ours)
             await source.give_up(ours)
     async with target.begin(Access.ALONE) as theirs:
-        if await target.find_stage(theirs) != ARRIVING:
-            raise ConfigInvalid("The queue was moved from here before.")
-        await target.arrive(theirs)
+        is_new = await target.find_stage(theirs) == ARRIVING
+        if is_new:
+            await target.arrive(theirs)
     try:
-        await source.compact()
+        await source.compact()  # an earlier call may have had to leave it
     except NotKept:
         return False
+    if not is_new:
+        raise ConfigInvalid("The queue was moved from here before.")
     return True
 
 
 async def _copy_anew(source: SealedQueue, target: SealedQueue, ours: AsyncConnection) -> None:
     if await source.find_stage(ours) == ARRIVING:
         raise ConfigInvalid("A move to there was cut short: finish that one first.")
-    measured = await _measure(ours)
+    counted = await _count(ours)
     async with target.begin(Access.ALONE) as theirs:
         if await target.find_stage(theirs) not in (MOVED, ARRIVING) and await _holds(theirs):
             raise ConfigInvalid("The place to move to holds another queue. Choose an empty one.")
         await target.begin_anew(theirs)
         await _copy(ours, theirs)
-        if await _measure(theirs) != measured:
+        if await _count(theirs) != counted:
             raise Corrupt("Not everything arrived. The queue is where it was.")
 
 
 async def _holds(connection: AsyncConnection) -> bool:
     """Whether there is anything that was served."""
-    measured = await _measure(connection)
-    return measured != _Measure(submissions=0, envelopes=0, entries=0)
+    return any(await _count(connection))
 
 
-async def _measure(connection: AsyncConnection) -> _Measure:
-    counts = [
+async def _count(connection: AsyncConnection) -> list[int]:
+    """Return how many submissions, envelopes and entries of the log there are."""
+    return [
         (await connection.execute(select(func.count()).select_from(table))).scalar_one()
         for table in (submission, envelope, log)
     ]
-    return _Measure(submissions=counts[0], envelopes=counts[1], entries=counts[2])
 
 
 async def _rows(connection: AsyncConnection, table: Table) -> Sequence[Row[Any]]:

@@ -75,7 +75,7 @@ class PostgresDatabase:
         """See `Database`."""
         self._engine = create_async_engine(
             URL.create("postgresql+asyncpg"),
-            connect_args=connect_arguments(self._server),
+            connect_args=_connect_arguments(self._server),
             pool_size=_CONNECTIONS,
             max_overflow=0,
             pool_timeout=_TRANSACTION_S,
@@ -130,7 +130,7 @@ class PostgresDatabase:
             ConfigInvalid: names the setting.
         """
         for name, needed in NEEDED.items():
-            if (found := await show(connection, name)) != needed:
+            if (found := await _ask_setting(connection, name)) != needed:
                 raise ConfigInvalid(f"{self.where}: {name} = {found}: set it to {needed}")
 
     async def mark(self, connection: AsyncConnection, revision: str) -> None:
@@ -180,11 +180,11 @@ class ServerLook:
 async def look_at_server(server: PostgresServer) -> ServerLook:
     """Look at a server and its settings; nothing is changed there."""
     try:
-        connection = await asyncpg.connect(**connect_arguments(server))
+        connection = await asyncpg.connect(**_connect_arguments(server))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return ServerLook(fault=str(error) or type(error).__name__)
     try:
-        found = {name: await _show(connection, name) for name in (*NEEDED, *DISCREET)}
+        found = {name: await _try_setting(connection, name) for name in (*NEEDED, *DISCREET)}
         there = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
         query = "SELECT version_num FROM alembic_version"
         return ServerLook(
@@ -201,7 +201,7 @@ async def look_at_server(server: PostgresServer) -> ServerLook:
         await connection.close()
 
 
-async def _show(connection: asyncpg.Connection, name: str) -> str | None:
+async def _try_setting(connection: asyncpg.Connection, name: str) -> str | None:
     """Return a setting; None: it may not be seen, or this PostgreSQL does not have it."""
     try:
         return str(await connection.fetchval(f"SHOW {name}"))
@@ -209,7 +209,7 @@ async def _show(connection: asyncpg.Connection, name: str) -> str | None:
         return None
 
 
-def connect_arguments(server: PostgresServer) -> dict[str, Any]:
+def _connect_arguments(server: PostgresServer) -> dict[str, Any]:
     """Return what asyncpg connects with. Source: its `connect`.
 
     Raises:
@@ -235,7 +235,7 @@ def _trusting(ca: Path) -> ssl.SSLContext:
         raise ConfigInvalid(f"{ca}: can't be read as a certificate") from error
 
 
-async def show(connection: AsyncConnection, name: str) -> str:
+async def _ask_setting(connection: AsyncConnection, name: str) -> str:
     """Return a setting of the server."""
     return str((await connection.exec_driver_sql(f"SHOW {name}")).scalar_one())
 

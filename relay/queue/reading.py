@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from relay.config import PostgresServer
 from relay.errors import ConfigInvalid, RelayError
 from relay.queue.database import Access
-from relay.queue.postgres import PostgresDatabase
 from relay.queue.schema import REVISION, REVISIONS
+from relay.queue.sqlite import uri_to_read
 
 _NONE = "there is no queue here yet"
+_UNREACHED = "the database can't be reached or read"
 _FOREIGN = "can't be read as a queue. Run this as the relay's own account"
 
 
@@ -35,8 +35,8 @@ async def open_for_reading(
             yield connection
     except (SQLAlchemyError, PermissionError) as error:
         raise RelayError(f"{where}: {_FOREIGN}") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise RelayError(f"{where}: the database can't be reached or read") from error
+    except OSError as error:
+        raise RelayError(f"{where}: {_UNREACHED}") from error
 
 
 def _choose(
@@ -63,25 +63,25 @@ async def _file(path: Path) -> AsyncIterator[AsyncConnection]:
 
 
 def _address(path: Path) -> str:
-    """Return it without a right to write; as the file lies, where nobody has it open.
-
-    So that no file appears beside it.
-    """
     if not path.is_file():
         raise ConfigInvalid(f"{path}: {_NONE}")
-    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
-    return f"sqlite+aiosqlite:///{path.absolute().as_uri()}?{how}&uri=true"
+    return f"sqlite+aiosqlite:///{uri_to_read(path)}&uri=true"
 
 
 @asynccontextmanager
 async def _server(server: PostgresServer, access: Access) -> AsyncIterator[AsyncConnection]:
+    from relay.queue.postgres import PostgresDatabase  # noqa: PLC0415 - one file needs no driver
+
     database = PostgresDatabase(server)
-    async with database.opened(), database.begin(access) as connection:
-        found = await database.find_revision(connection)
-        if found is None:
-            raise ConfigInvalid(f"{server.where}: {_NONE}")
-        _require_ours(server.where, found)
-        yield connection
+    try:
+        async with database.opened(), database.begin(access) as connection:
+            found = await database.find_revision(connection)
+            if found is None:
+                raise ConfigInvalid(f"{server.where}: {_NONE}")
+            _require_ours(server.where, found)
+            yield connection
+    except database.errors as error:
+        raise RelayError(f"{server.where}: {_UNREACHED}") from error
 
 
 def _require_ours(where: str, revision: str) -> None:

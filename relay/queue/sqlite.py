@@ -150,6 +150,15 @@ class SqliteFile:
             return False
 
 
+def uri_to_read(path: Path) -> str:
+    """Return the file's URI without a right to write; as it lies, where nobody has it open.
+
+    So that no file appears beside it.
+    """
+    how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    return f"{path.absolute().as_uri()}?{how}"
+
+
 def _identify(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino

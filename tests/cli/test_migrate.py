@@ -222,6 +222,10 @@ async def test_what_somebody_reads_meanwhile_is_said_to_be_there_still(ways: Way
     assert partly.code == 3
     assert "still in its files" in partly.err
     assert await content(server) == before
+    again = migrate(old, new)
+    assert (again.code, "was moved from here before" in again.err) == (2, True)
+    kept = b"".join(path.read_bytes() for path in old.parent.glob("queue.sqlite*"))
+    assert not any(row["sealed"] in kept for row in before[1]), "destroyed by the second call"
 
 
 def test_a_relay_that_serves_meanwhile_closes_its_form_and_lies_to_nobody(
