@@ -24,7 +24,10 @@ async def take(connection: AsyncConnection, lock: Lock) -> None:
 
 
 async def take_receipt(connection: AsyncConnection, receipt_hash: bytes) -> None:
-    """Wait until nobody else enqueues under this receipt."""
+    """Wait until nobody else enqueues under this receipt.
+
+    Without it the second of two would fail at the table's index, and the server's log say so.
+    """
     if _is_shared(connection):
         key = int.from_bytes(receipt_hash[:8], "big", signed=True)
         await connection.execute(select(func.pg_advisory_xact_lock(key)))

@@ -10,21 +10,21 @@ END_BYTES = 2 * BLOCK
 _FOREIGN = "The archive holds something that does not belong."
 
 
-def padded(length: int) -> int:
+def _padded(length: int) -> int:
     """Return how much room a content of this length takes."""
     return -(-length // BLOCK) * BLOCK
 
 
-def member(name: str, content: bytes) -> bytes:
+def _member(name: str, content: bytes) -> bytes:
     """Return a file as it stands in an archive: mode 0600, no owner, no date."""
     info = tarfile.TarInfo(name)  # uid, gid, mtime 0 and empty owner names by default
     info.mode = 0o600
     info.size = len(content)
     header = info.tobuf(tarfile.USTAR_FORMAT)
-    return header + content.ljust(padded(len(content)), b"\0")
+    return header + content.ljust(_padded(len(content)), b"\0")
 
 
-def read_member(untrusted_archive: bytes, position: int) -> tuple[str, bytes, int]:
+def _read_member(untrusted_archive: bytes, position: int) -> tuple[str, bytes, int]:
     """Return name and content of the file at `position`, and where the next one begins.
 
     Raises:
@@ -37,7 +37,7 @@ def read_member(untrusted_archive: bytes, position: int) -> tuple[str, bytes, in
         raise Corrupt(_FOREIGN) from None
     position += BLOCK
     content = untrusted_archive[position : position + info.size]
-    return info.name, content, position + padded(info.size)
+    return info.name, content, position + _padded(info.size)
 
 
 def pack(files: Mapping[str, bytes], length: int) -> bytes:
@@ -46,7 +46,7 @@ def pack(files: Mapping[str, bytes], length: int) -> bytes:
     Raises:
         ValueError: they don't fit.
     """
-    archive = b"".join(member(name, content) for name, content in files.items())
+    archive = b"".join(_member(name, content) for name, content in files.items())
     if len(archive) + END_BYTES > length:
         raise ValueError("too large for the archive")
     return archive.ljust(length, b"\0")
@@ -54,7 +54,7 @@ def pack(files: Mapping[str, bytes], length: int) -> bytes:
 
 def packed_bytes(files: Mapping[str, bytes]) -> int:
     """Return how long an archive of these files is at least."""
-    return sum(BLOCK + padded(len(content)) for content in files.values()) + END_BYTES
+    return sum(BLOCK + _padded(len(content)) for content in files.values()) + END_BYTES
 
 
 def unpack(untrusted_archive: bytes, names: Collection[str]) -> dict[str, bytes]:
@@ -68,7 +68,7 @@ def unpack(untrusted_archive: bytes, names: Collection[str]) -> dict[str, bytes]
     files: dict[str, bytes] = {}
     position = 0
     while any(untrusted_archive[position : position + BLOCK]):
-        name, content, position = read_member(untrusted_archive, position)
+        name, content, position = _read_member(untrusted_archive, position)
         if name not in names or name in files:
             raise Corrupt(_FOREIGN)
         files[name] = content

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from relay.errors import Corrupt
-from relay.seal import age
-from relay.seal.archive import BLOCK, END_BYTES, member, read_member
+from relay.seal import age, archive
 from relay.seal.keys import (
     FILE_KEY_BYTES,
     ClassicIdentity,
@@ -27,6 +26,7 @@ from relay.seal.stanza import MAC_CHARACTERS, Stanza, encode_header, parse_heade
 
 SUBMISSION_NAME = "submission.json"
 PHOTO_NAME = "photo.jpg"
+_MEMBERS = (SUBMISSION_NAME, PHOTO_NAME)
 # 500 characters of up to 4 bytes, each perhaps escaped, and everything else, with room to grow.
 MAX_SUBMISSION_BYTES = 8 * 1024
 MESSAGE_CHARACTERS = 500
@@ -175,7 +175,8 @@ def _box(untrusted_box: object) -> tuple[int, int, int, int]:
 
 def photo_budget(envelope_bytes: int) -> int:
     """Return the size in bytes of the largest photo.jpg that always fits."""
-    return (envelope_bytes - 2 * BLOCK - MAX_SUBMISSION_BYTES - END_BYTES) // BLOCK * BLOCK
+    room = envelope_bytes - 2 * archive.BLOCK - MAX_SUBMISSION_BYTES - archive.END_BYTES
+    return room // archive.BLOCK * archive.BLOCK
 
 
 def pack(submission_json: bytes, photo: bytes | None, envelope_bytes: int) -> bytes:
@@ -186,43 +187,25 @@ def pack(submission_json: bytes, photo: bytes | None, envelope_bytes: int) -> by
     Raises:
         ValueError: it does not fit; callers keep to `photo_budget` and MAX_SUBMISSION_BYTES.
     """
-    archive = member(SUBMISSION_NAME, submission_json)
+    files = {SUBMISSION_NAME: submission_json}
     if photo is not None:
-        archive += member(PHOTO_NAME, photo)
-    if len(archive) + END_BYTES > envelope_bytes:
-        raise ValueError("too large for the envelope")
-    return archive.ljust(envelope_bytes, b"\0")
+        files[PHOTO_NAME] = photo
+    return archive.pack(files, envelope_bytes)
 
 
 def unpack(untrusted_plaintext: bytes) -> tuple[bytes, bytes | None]:
     """Return submission.json and photo.jpg, where there is one, out of an envelope's plaintext.
 
-    What was read is packed again and compared, so a file name, a mode, a date, a third member or
-    a byte in the padding can't ride along.
+    A file name, a mode, a date, a third member or a byte in the padding can't ride along:
+    `archive.unpack` takes nothing but what was packed.
 
     Raises:
         Corrupt: anything but what `pack` makes.
     """
-    submission_json, position = _read_member(untrusted_plaintext, 0, SUBMISSION_NAME)
-    photo = None
-    if any(untrusted_plaintext[position : position + BLOCK]):  # else the archive ends here
-        photo, _ = _read_member(untrusted_plaintext, position, PHOTO_NAME)
-    try:
-        is_canonical = pack(submission_json, photo, len(untrusted_plaintext)) == untrusted_plaintext
-    except ValueError:
-        is_canonical = False
-    if not is_canonical:
-        raise Corrupt("The envelope holds something that does not belong.")
-    return submission_json, photo
-
-
-def _read_member(untrusted_plaintext: bytes, position: int, name: str) -> tuple[bytes, int]:
-    """Return a member's content and where the next one begins; its name is compared later."""
-    try:
-        _, content, after = read_member(untrusted_plaintext, position)
-    except Corrupt:
-        raise Corrupt(f"There is no {name} in the envelope.") from None
-    return content, after
+    files = archive.unpack(untrusted_plaintext, _MEMBERS)
+    if tuple(files) not in (_MEMBERS[:1], _MEMBERS):
+        raise Corrupt(f"The envelope does not begin with {SUBMISSION_NAME}.")
+    return files[SUBMISSION_NAME], files.get(PHOTO_NAME)
 
 
 def seal_envelope(

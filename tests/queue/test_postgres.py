@@ -178,7 +178,9 @@ async def test_what_one_relay_takes_another_finds_and_takes_back(relays: list[Se
     assert not await one.enqueue(b"x", receipt(1), today=DAY)
 
 
-async def test_a_double_send_through_two_relays_at_once_is_one(relays: list[SealedQueue]) -> None:
+async def test_a_double_send_through_two_relays_at_once_is_one(
+    relays: list[SealedQueue], place: Place
+) -> None:
     for number in range(10):
         sends = [
             queue.enqueue(b"%d" % number, receipt(number), today=DAY)
@@ -187,6 +189,9 @@ async def test_a_double_send_through_two_relays_at_once_is_one(relays: list[Seal
         ]
         assert await asyncio.gather(*sends) == [True] * 6
     assert [await queue.count() for queue in relays] == [10, 10]
+    assert isinstance(place, OnServer)
+    said = place.server.log_file.read_bytes()
+    assert b"duplicate key" not in said, "and the server's log tells of none"
 
 
 async def test_two_relays_never_hold_more_than_there_is_room_for(
